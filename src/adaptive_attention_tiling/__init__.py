@@ -1,0 +1,47 @@
+"""Attention that reads far text in full only where it matters.
+
+Every public name is loaded when it is first used, so importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .errors import AATError as AATError
+    from .errors import ArgumentError as ArgumentError
+    from .errors import DataError as DataError
+    from .errors import MissingDependencyError as MissingDependencyError
+    from .errors import UnsupportedError as UnsupportedError
+    from .inference.cache import TiledCache as TiledCache
+    from .ops.tiled_attention import TiledAttentionConfig as TiledAttentionConfig
+    from .ops.tiled_attention import explain as explain
+    from .ops.tiled_attention import tiled_attention as tiled_attention
+
+_HOME = {
+    "AATError": ".errors",
+    "ArgumentError": ".errors",
+    "DataError": ".errors",
+    "MissingDependencyError": ".errors",
+    "TiledAttentionConfig": ".ops.tiled_attention",
+    "TiledCache": ".inference.cache",
+    "UnsupportedError": ".errors",
+    "explain": ".ops.tiled_attention",
+    "tiled_attention": ".ops.tiled_attention",
+}
+
+__all__ = ["__version__", *_HOME]
+
+# Hidden from type checkers, which would otherwise accept any misspelt name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOME[name], __name__), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
