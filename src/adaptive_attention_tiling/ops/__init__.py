@@ -1,0 +1,1 @@
+"""Pure tensor functions: one folder an operation, a reference beside every fast path."""

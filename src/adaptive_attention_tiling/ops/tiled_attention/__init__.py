@@ -1,0 +1,17 @@
+"""Attention that reads far tokens exactly only where it matters; README.md derives it."""
+
+from .control import DEFAULT_TOLERANCE, Control
+from .interface import explain, tiled_attention
+from .layout import TileLayout
+from .report import TiledAttentionReport
+from .stream import TiledState
+
+__all__ = [
+    "DEFAULT_TOLERANCE",
+    "Control",
+    "TileLayout",
+    "TiledAttentionReport",
+    "TiledState",
+    "explain",
+    "tiled_attention",
+]

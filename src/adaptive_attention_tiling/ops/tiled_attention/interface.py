@@ -1,0 +1,308 @@
+"""The public call: checks its arguments, chooses an implementation, reports what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, overload
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ...errors import ArgumentError, UnsupportedError
+from ..softmax_attention import fused_part_available
+from .control import Control, check_control, check_finite
+from .layout import TileLayout
+from .reference import reference_tiled_attention
+from .report import TiledAttentionReport, make_report
+from .stream import BlockRead
+from .tiles import TileStore
+from .whole import attend_bidirectional, attend_causal
+
+IMPLEMENTATIONS = ("eager", "reference")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which implementation a call would take, and why."""
+
+    implementation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.implementation}: {self.reason}"
+
+
+@overload
+def tiled_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    is_causal: bool = ...,
+    scale: float | None = ...,
+    enable_gqa: bool = ...,
+    key_padding_mask: Tensor | None = ...,
+    tolerance: float | None = ...,
+    budget: float | None = ...,
+    resolution: Tensor | float | None = ...,
+    certified: bool = ...,
+    implementation: str | None = ...,
+    layout: TileLayout | None = ...,
+    return_report: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def tiled_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    is_causal: bool = ...,
+    scale: float | None = ...,
+    enable_gqa: bool = ...,
+    key_padding_mask: Tensor | None = ...,
+    tolerance: float | None = ...,
+    budget: float | None = ...,
+    resolution: Tensor | float | None = ...,
+    certified: bool = ...,
+    implementation: str | None = ...,
+    layout: TileLayout | None = ...,
+    return_report: Literal[True],
+) -> tuple[Tensor, TiledAttentionReport]: ...
+
+
+def tiled_attention(
+    query: Float[Tensor, "B H T D"],
+    key: Float[Tensor, "B G S D"],
+    value: Float[Tensor, "B G S E"],
+    *,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    key_padding_mask: Bool[Tensor, "B S"] | None = None,
+    tolerance: float | None = None,
+    budget: float | None = None,
+    resolution: Float[Tensor, "*#bhqm"] | float | None = None,
+    certified: bool = False,
+    implementation: str | None = None,
+    layout: TileLayout | None = None,
+    return_report: bool = False,
+) -> Tensor | tuple[Tensor, TiledAttentionReport]:
+    """Softmax attention that reads far tokens exactly only where it matters.
+
+    o_i = sum_j softmax_j(scale q_i . k_j) v_j over the visible j, where the sum over far tokens is
+    taken tile by tile: exactly, or through the mean of a tile,
+
+        sum_{j in tile} exp(s_ij) v_j  ~  n exp(q_i . mean k) mean v.
+
+    Tokens in the query's own super-block and `layout.window` tokens beside it, and the first
+    `layout.sinks` tokens, are always read exactly. README.md of this folder derives the errors.
+
+    Args:
+        query, key, value: float32, float64, bfloat16 or float16. Half precision is computed in
+            float32. With `enable_gqa`, H may be a multiple of G.
+        is_causal: query i sees keys j <= i; needs T == S. Output i is, to the bit, independent of
+            all tokens after i.
+        scale: of the logits; 1 / sqrt(D) if None.
+        key_padding_mask: True for tokens, False for padding. A query that sees no token gets 0.
+        tolerance: opens tiles until ||o_i - o_i_full|| <= tolerance * max_j ||v_j|| holds for
+            every query, j over the keys in its view: by estimate, or rigorously if `certified`.
+            0 is exact. If tolerance, budget and resolution are None, it is `DEFAULT_TOLERANCE`.
+        budget: fraction of the far tokens, in [0, 1], that are read exactly by each block of
+            queries, over all heads of a sequence together; the rest through tile means.
+        resolution: rows read per token of each tile, in [0, 1]: a number for all, or a tensor that
+            broadcasts to [B, H, blocks, M] (see `TiledAttentionReport.resolution`). It is rounded
+            up to what tiles offer; 0 drops a tile.
+        certified: use a rigorous bound instead of an estimate; inputs must be finite.
+        implementation: "eager" (vectorised torch, any device), "reference" (loops; float64 clean,
+            slow), or None to choose; `explain` tells the choice.
+        layout: the geometry of tiles; `TileLayout()` if None.
+        return_report: also return a `TiledAttentionReport`.
+
+    Returns:
+        [B, H, T, E], or (output, report). Gradients flow through what the plan reads; the plan
+        itself is a constant.
+
+    Raises:
+        ArgumentError: shapes, heads, dtypes or settings that do not fit, each by name.
+        UnsupportedError: causal attention with T != S; certified with dropped tiles.
+    """
+    layout = layout or TileLayout()
+    check_shapes(query, key, value, is_causal, enable_gqa, key_padding_mask)
+    control = check_control(tolerance, budget, resolution, certified, layout)
+    chosen = explain(query, implementation=implementation).implementation
+    if control.certified:
+        check_finite(query=query, key=key, value=value)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    asked = _resolution_by_block(control, query, key, layout)
+
+    if control.reads_all and chosen == "eager" and not return_report:
+        return exact_attention(query, key, value, key_padding_mask, scale, is_causal=is_causal)
+    work = torch.promote_types(query.dtype, torch.float32)
+    attend = _ATTEND[chosen, is_causal]
+    pieces, store = attend(
+        query.to(work) * scale, key.to(work), value.to(work), key_padding_mask, control, layout, asked
+    )
+    out = _joined([piece.read.out for piece in pieces], query, value)
+    if not return_report:
+        return out
+    report = make_report(pieces, store, query, key, layout, certified=control.certified)
+    return out, report
+
+
+_ATTEND: dict[tuple[str, bool], Callable[..., tuple[list[BlockRead], TileStore | None]]] = {
+    ("eager", True): attend_causal,
+    ("eager", False): attend_bidirectional,
+    ("reference", True): partial(reference_tiled_attention, is_causal=True),
+    ("reference", False): partial(reference_tiled_attention, is_causal=False),
+}
+
+
+def explain(query: Tensor, *, implementation: str | None = None) -> Explanation:
+    """Which implementation `tiled_attention` takes for this query, and why."""
+    if implementation is not None and implementation not in IMPLEMENTATIONS:
+        raise ArgumentError(
+            "implementation",
+            repr(implementation),
+            f"one of {IMPLEMENTATIONS} or None",
+            "check the spelling, or leave it out",
+        )
+    if implementation is not None:
+        return Explanation(implementation, "pinned by the caller")
+    device = query.device.type
+    if device != "cpu":
+        return Explanation("eager", f"vectorised torch on {device}")
+    if torch.is_grad_enabled() and query.requires_grad:
+        return Explanation("eager", "vectorised torch; plain parts, because gradients are needed")
+    if fused_part_available():
+        return Explanation("eager", "vectorised torch; exact parts by torch's fused CPU kernel")
+    return Explanation("eager", "vectorised torch; this torch has no fused CPU kernel with lse")
+
+
+def exact_attention(
+    query: Float[Tensor, "B H T D"],
+    key: Float[Tensor, "B G S D"],
+    value: Float[Tensor, "B G S E"],
+    key_padding_mask: Bool[Tensor, "B S"] | None,
+    scale: float,
+    *,
+    is_causal: bool,
+) -> Float[Tensor, "B H T E"]:
+    """torch's attention with the same masks: what tiled attention is when it reads everything."""
+    if key_padding_mask is None or bool(key_padding_mask.all()):
+        return scaled_dot_product_attention(
+            query, key, value, is_causal=is_causal, scale=scale, enable_gqa=True
+        )
+    mask = key_padding_mask[:, None, None]
+    if is_causal:
+        mask = mask & torch.ones(mask.shape[-1], mask.shape[-1], dtype=torch.bool).tril().to(mask)
+    out = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scale, enable_gqa=True
+    )
+    return torch.where(mask.any(-1)[..., None], out, 0.0)
+
+
+def check_shapes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_causal: bool,
+    enable_gqa: bool,
+    key_padding_mask: Tensor | None,
+) -> None:
+    """Raise an ArgumentError for the first tensor that does not fit the others."""
+    named = {"query": query, "key": key, "value": value}
+    for name, tensor in named.items():
+        if tensor.dim() != 4:
+            raise ArgumentError(
+                name, f"shape {list(tensor.shape)}", "4 axes [B, H, T, D]", "add the batch axis"
+            )
+        if not tensor.is_floating_point():
+            raise ArgumentError(name, tensor.dtype, "a floating dtype", f"use {name}.float()")
+        if tensor.dtype != query.dtype or tensor.device != query.device:
+            raise ArgumentError(
+                name,
+                f"{tensor.dtype} on {tensor.device}",
+                f"{query.dtype} on {query.device} as query has",
+                f"use {name}.to(query)",
+            )
+    if key.shape[:3] != value.shape[:3]:
+        raise ArgumentError(
+            "value",
+            f"shape {list(value.shape)}",
+            f"[B, G, S] = {list(key.shape[:3])} as key has",
+            "pass the values of the same tokens",
+        )
+    if key.shape[0] != query.shape[0] or key.shape[3] != query.shape[3]:
+        raise ArgumentError(
+            "key",
+            f"shape {list(key.shape)}",
+            f"batch {query.shape[0]} and head width {query.shape[3]} as query has",
+            "check the order of axes: [B, H, T, D]",
+        )
+    if key.shape[1] == 0 or query.shape[1] % key.shape[1]:
+        raise ArgumentError(
+            "key",
+            f"{key.shape[1]} heads",
+            f"a divisor of the {query.shape[1]} query heads",
+            "check the number of key/value heads",
+        )
+    if key.shape[1] != query.shape[1] and not enable_gqa:
+        raise ArgumentError(
+            "enable_gqa",
+            f"False with {query.shape[1]} query and {key.shape[1]} key heads",
+            "True when they differ",
+            "pass enable_gqa=True if key heads are shared",
+        )
+    if is_causal and query.shape[2] != key.shape[2]:
+        raise UnsupportedError(
+            f"is_causal: got {query.shape[2]} queries and {key.shape[2]} keys; which key is a "
+            "query's own is not known. Fix: use TiledState for a cache, or pass all queries."
+        )
+    _check_mask(key_padding_mask, key)
+
+
+def _check_mask(mask: Tensor | None, key: Tensor) -> None:
+    if mask is None:
+        return
+    expected = [key.shape[0], key.shape[2]]
+    if list(mask.shape) != expected or mask.dtype != torch.bool:
+        raise ArgumentError(
+            "key_padding_mask",
+            f"{mask.dtype} {list(mask.shape)}",
+            f"torch.bool {expected}, True for tokens",
+            "pass attention_mask.bool() of the tokenizer",
+        )
+
+
+def _resolution_by_block(
+    control: Control, query: Tensor, key: Tensor, layout: TileLayout
+) -> Tensor | None:
+    """The asked resolution as [B * H, blocks, M], or None."""
+    if control.resolution is None:
+        return None
+    blocks = -(-query.shape[2] // layout.super_block)
+    tiles = -(-key.shape[2] // layout.super_block) * layout.tiles_per_block
+    shape = (*query.shape[:2], blocks, tiles)
+    asked = torch.as_tensor(control.resolution, dtype=torch.float32, device=query.device)
+    try:
+        return asked.expand(shape).flatten(0, 1)
+    except RuntimeError as error:
+        raise ArgumentError(
+            "resolution",
+            f"shape {list(asked.shape)}",
+            f"one that broadcasts to [B, H, blocks, tiles] = {list(shape)}",
+            "read the shape off TiledAttentionReport.resolution",
+        ) from error
+
+
+def _joined(outs: list[Tensor], query: Tensor, value: Tensor) -> Tensor:
+    shape = (*query.shape[:3], value.shape[-1])
+    if not outs:
+        return query.new_zeros(shape)
+    return torch.cat(outs, 1).view(shape).to(query.dtype)

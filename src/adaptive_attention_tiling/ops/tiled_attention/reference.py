@@ -1,0 +1,1 @@
+def reference_tiled_attention(*a,**k): raise NotImplementedError

@@ -1,0 +1,220 @@
+"""Causal tiled attention over a growing sequence: prefill in any pieces, then token by token."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .block import (
+    Scouts,
+    near_part,
+    plan_block,
+    query_scale,
+    scout_rows,
+    sink_positions,
+    sinks_of,
+    tile_members,
+)
+from .control import Control
+from .layout import TileLayout
+from .read import FarRead, ReadList, compile_list, read_far
+from .tiles import TileStore, build_store, order_block
+
+
+class BlockRead(NamedTuple):
+    """One piece of a super-block's queries.
+
+    levels [h, M] of the tiles, or None without a far field; far [M] tells which tiles are far.
+    """
+
+    block: int
+    levels: Tensor | None
+    far: Tensor | None
+    read: FarRead
+
+
+class TiledState:
+    """Keys, values, tiles and the current plan of one layer, for B sequences of equal length.
+
+    `append` adds tokens; `attend` answers the queries of the last of them. A super-block is cut
+    into tiles when it is finished, and the plan of the next is made by its last queries. Both
+    depend on nothing but the tokens before: the same tokens give the same tiles and plans whether
+    they come in one call or in many.
+    """
+
+    def __init__(self, layout: TileLayout, control: Control) -> None:
+        self.layout = layout
+        self.control = control
+        self.length = 0
+        self.store: TileStore | None = None
+        self.resolution: Tensor | None = None
+        self._key: Tensor
+        self._value: Tensor
+        self._valid: Tensor | None = None
+        self._queries: list[Tensor] = []
+        self._lses: list[Tensor] = []
+        self._far: ReadList | None = None
+        self._levels: Tensor | None = None
+        self._answered = 0
+
+    @property
+    def key(self) -> Float[Tensor, "B G S D"]:
+        """The keys so far."""
+        return self._key[:, :, : self.length]
+
+    @property
+    def value(self) -> Float[Tensor, "B G S E"]:
+        """The values so far."""
+        return self._value[:, :, : self.length]
+
+    def append(
+        self,
+        key: Float[Tensor, "B G t D"],
+        value: Float[Tensor, "B G t E"],
+        valid: Bool[Tensor, "B t"] | None = None,
+    ) -> None:
+        """Add tokens; `valid` marks those that are not padding, all of them if None."""
+        if self.length == 0:
+            self._key, self._value, self._valid = key, value, valid
+        else:
+            if valid is not None or self._valid is not None:
+                new = key.new_ones(key.shape[0], key.shape[2], dtype=torch.bool)
+                self._valid = torch.cat([self._seen(), new if valid is None else valid], 1)
+            self._key = _appended(self._key, key, self.length)
+            self._value = _appended(self._value, value, self.length)
+        self.length += key.shape[2]
+
+    def attend(self, query: Float[Tensor, "B H t D"]) -> list[BlockRead]:
+        """Answer the scaled queries of the last t tokens, in pieces of one super-block each."""
+        first = self.length - query.shape[2]
+        if first != self._answered:
+            raise AssertionError(f"queries start at {first}, answered so far: {self._answered}")
+        rows = query.flatten(0, 1)
+        size = self.layout.super_block
+        pieces = []
+        while self._answered < self.length:
+            start = self._answered
+            block, end = start // size, min((start // size + 1) * size, self.length)
+            if start % size == 0 and block > 0:
+                self._turn(block)
+            piece = rows[:, start - first : end - first]
+            read = self._answer(piece, block, end)
+            self._queries.append(piece.detach())
+            self._lses.append(read.lse.detach())
+            self._answered = end
+            far = None if self._levels is None else torch.ones_like(self._levels[0], dtype=torch.bool)
+            pieces.append(BlockRead(block, self._levels, far, read))
+        return pieces
+
+    def prebuild(self, query: Float[Tensor, "B H t D"]) -> None:
+        """Cut the super-blocks that will be far at once, into the tiles `attend` would make."""
+        size = self.layout.super_block
+        blocks = -(-self.length // size) - 1 - self.layout.neighbours
+        if blocks > 0:
+            rows = query.detach().flatten(0, 1)
+            orders = [
+                self._order(block, rows[:, block * size : (block + 1) * size]) + block * size
+                for block in range(blocks)
+            ]
+            self.store = self._tiles(0, blocks * size, torch.cat(orders, 1))
+
+    def _turn(self, block: int) -> None:
+        """Close the super-block before `block`: cut it into tiles, and plan for `block`."""
+        queries, lse = torch.cat(self._queries, 1), torch.cat(self._lses, 1)
+        self._queries, self._lses = [], []
+        size, per_block = self.layout.super_block, self.layout.tiles_per_block
+        finished, far_tiles = block - 1, (block - self.layout.neighbours) * per_block
+        built = 0 if self.store is None else len(self.store)
+        # A store that was built ahead goes as far as anyone will read.
+        if built == finished * per_block:
+            order = self._order(finished, queries)
+            new = self._tiles(finished * size, block * size, order)
+            self.store = new if self.store is None else self.store.extended(new)
+        self._far = self._levels = None
+        if far_tiles > 0:
+            rows = scout_rows(size, self.layout.scouts).to(lse.device)
+            scouts = Scouts(queries[:, rows], lse[:, rows])
+            if self._valid is not None:
+                hidden = ~self._valid[:, finished * size + rows]
+                hidden = hidden.repeat_interleave(len(lse) // len(hidden), 0)
+                scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
+            self._levels, self._far = self._plan(block, far_tiles, scouts)
+
+    def _plan(self, block: int, tiles: int, scouts: Scouts) -> tuple[Tensor, ReadList]:
+        assert self.store is not None
+        sets = tiles // self.layout.tiles_per_block * self.layout.nodes_per_block
+        nodes = self.store.nodes.map(lambda x: x[:, :sets])
+        asked = None if self.resolution is None else self.resolution[:, block, :tiles]
+        far = torch.ones(tiles, dtype=torch.bool, device=scouts.lse.device)
+        batch = self._key.shape[0]
+        levels, risk = plan_block(scouts, nodes, far, self.control, self.layout, asked, batch=batch)
+        return levels, compile_list(levels, self.store, risk, self.layout)
+
+    def _answer(self, query: Tensor, block: int, end: int) -> FarRead:
+        first = max(0, (block - self.layout.neighbours) * self.layout.super_block)
+        near = slice(first, end)
+        part = near_part(
+            query,
+            self._key[:, :, near],
+            self._value[:, :, near],
+            None if self._valid is None else self._valid[:, near],
+            sinks_of(self.key, self.value, self._sinks(), range(first, self.length)),
+            causal=True,
+        )
+        if self._far is None:
+            nothing = torch.zeros_like(part.lse)
+            return FarRead(part.out, part.lse, nothing, nothing)
+        return read_far(query, part, self._far, self.control, self.layout)
+
+    def _order(self, block: int, queries: Tensor) -> Tensor:
+        start, end = block * self.layout.super_block, (block + 1) * self.layout.super_block
+        groups = self._key.shape[1]
+        valid = None
+        if self._valid is not None:
+            valid = self._valid[:, start:end].repeat_interleave(groups, 0)
+        key = self._key[:, :, start:end].flatten(0, 1)
+        scale = query_scale(queries, valid, len(key))
+        return order_block(key, scale, self._members(start, end), self.layout)
+
+    def _tiles(self, start: int, end: int, order: Tensor) -> TileStore:
+        return build_store(
+            self._key[:, :, start:end].flatten(0, 1),
+            self._value[:, :, start:end].flatten(0, 1),
+            self._members(start, end),
+            order,
+            self.layout,
+            bounds=self.control.certified,
+            start=start,
+        )
+
+    def _members(self, start: int, end: int) -> Tensor:
+        member = tile_members(self._seen()[:, start:end], self._sinks(), start)
+        return member.repeat_interleave(self._key.shape[1], 0)
+
+    def _sinks(self) -> Tensor:
+        if self._valid is None:
+            count = min(self.layout.sinks, self.length)
+            first = torch.arange(count, device=self._key.device)
+            return first.expand(self._key.shape[0], count)
+        return sink_positions(self._valid, self.layout.sinks)
+
+    def _seen(self) -> Bool[Tensor, "B S"]:
+        if self._valid is None:
+            shape = (self._key.shape[0], self.length)
+            return torch.ones(shape, dtype=torch.bool, device=self._key.device)
+        return self._valid
+
+
+def _appended(buffer: Tensor, new: Tensor, length: int) -> Tensor:
+    """`buffer` with `new` written at `length`; its capacity doubles when it is full."""
+    needed = length + new.shape[2]
+    if buffer.shape[2] < needed:
+        wider = buffer.new_empty(*buffer.shape[:2], max(needed, 2 * length), buffer.shape[3])
+        wider[:, :, :length] = buffer[:, :, :length]
+        buffer = wider
+    buffer[:, :, length:needed] = new
+    return buffer

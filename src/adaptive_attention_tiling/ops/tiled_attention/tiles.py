@@ -1,0 +1,231 @@
+"""Tiles: cells of key space inside a super-block, and the summaries they are read through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .layout import TileLayout
+
+_POWER_STEPS = 2
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Moments of sets of tokens; M sets for each of n key heads.
+
+    count [n, M]; key and value [n, M, D] means; variance [n, M, D] of the keys, each coordinate;
+    radius [n, M] >= max_j |k_j - mean| and spread [n, M] >= sqrt of the largest eigenvalue of the
+    key covariance: both bound how far a logit of the set can lie from that of the mean. They are
+    there only where a certificate is asked for.
+    """
+
+    count: Tensor
+    key: Tensor
+    value: Tensor
+    variance: Tensor
+    radius: Tensor | None
+    spread: Tensor | None
+
+    @property
+    def log_count(self) -> Tensor:
+        """log count [n, M]; -inf for an empty set, so that it weighs nothing."""
+        return self.count.log()
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Summary:
+        """The summary with `function` applied to every tensor."""
+        return Summary(**{k: None if x is None else function(x) for k, x in vars(self).items()})
+
+    def joined(self, other: Summary, dim: int) -> Summary:
+        """Both summaries, concatenated along an axis of sets."""
+        pairs = {k: (x, getattr(other, k)) for k, x in vars(self).items()}
+        return Summary(**{k: None if x is None else torch.cat([x, y], dim) for k, (x, y) in pairs.items()})
+
+
+@dataclass(frozen=True)
+class TileStore:
+    """Tokens of finished super-blocks in tile order, with the summaries of tiles and groups.
+
+    keys, values [n, M, L, D]; valid [n, M, L]: a padded token and a sink are in no tile;
+    positions [n, M, L] of the tokens in the sequence. `nodes` holds the summaries of one
+    super-block after the other: first those of its tiles, then those of its groups.
+    """
+
+    keys: Tensor
+    values: Tensor
+    valid: Tensor
+    positions: Tensor
+    nodes: Summary
+
+    def __len__(self) -> int:
+        return self.keys.shape[1]
+
+    def extended(self, other: TileStore) -> TileStore:
+        """This store followed by `other`."""
+        tokens = ("keys", "values", "valid", "positions")
+        return TileStore(
+            *(torch.cat([getattr(self, x), getattr(other, x)], 1) for x in tokens),
+            nodes=self.nodes.joined(other.nodes, 1),
+        )
+
+
+def split_nodes(per_node: Tensor, layout: TileLayout) -> tuple[Tensor, Tensor]:
+    """A tensor [h, nodes, ...] as those of the tiles [h, M, ...] and of the M / group groups."""
+    blocks = per_node.unflatten(1, (-1, layout.nodes_per_block))
+    tiles = layout.tiles_per_block
+    return blocks[:, :, :tiles].flatten(1, 2), blocks[:, :, tiles:].flatten(1, 2)
+
+
+def join_nodes(tiles: Tensor, groups: Tensor, layout: TileLayout) -> Tensor:
+    """The inverse of `split_nodes`."""
+    parts = (tiles, layout.tiles_per_block), (groups, layout.groups_per_block)
+    return torch.cat([x.unflatten(1, (-1, size)) for x, size in parts], 2).flatten(1)
+
+
+def bisect_order(keys: Float[Tensor, "n S D"], leaf: int) -> Int[Tensor, "n S"]:
+    """Order the keys so that each run of `leaf` is a cell of a balanced bisecting tree.
+
+    Every cell is halved at the median of its projection on its principal axis (power iteration
+    from the difference of its two end points), until cells hold `leaf` keys.
+    """
+    n, size, width = keys.shape
+    first = torch.arange(n, device=keys.device)[:, None] * size
+    rows = keys - keys.mean(1, keepdim=True)
+    # Steps of the iteration are not normalised; at unit scale they stay within range.
+    rows = (rows / rows.abs().amax((1, 2), keepdim=True).clamp_min(_TINY)).view(-1, width)
+    order = torch.arange(n * size, device=keys.device)
+    cell = size
+    while cell > leaf:
+        cells = rows.view(-1, cell, width)
+        cells = cells - cells.mean(1, keepdim=True)
+        axis = (cells[:, -1] - cells[:, 0])[:, :, None]
+        for _ in range(_POWER_STEPS):
+            axis = torch.bmm(cells.mT, torch.bmm(cells, axis))
+        ranks = torch.bmm(cells, axis)[..., 0].argsort(dim=-1, stable=True)
+        chosen = (ranks + torch.arange(0, n * size, cell, device=keys.device)[:, None]).view(-1)
+        rows, order = rows.index_select(0, chosen), order.index_select(0, chosen)
+        cell //= 2
+    return order.view(n, size) - first
+
+
+def order_block(
+    key: Float[Tensor, "n S D"],
+    query_scale: Float[Tensor, "n D"],
+    valid: Bool[Tensor, "n S"],
+    layout: TileLayout,
+) -> Int[Tensor, "n S"]:
+    """Tile order of one super-block.
+
+    Distances are taken in the metric diag(query_scale^2), query_scale_d = rms of the queries'
+    coordinate d: two keys are close when the logits that queries give them are close. Tokens that
+    belong to no tile are put at one point, so that they fill tiles of their own.
+    """
+    if layout.order == "contiguous":
+        return torch.arange(key.shape[1], device=key.device).expand(key.shape[:2])
+    point = (key.detach() * query_scale[:, None]).masked_fill(~valid[..., None], 0.0)
+    return bisect_order(point, layout.tile)
+
+
+def build_store(
+    key: Float[Tensor, "n S D"],
+    value: Float[Tensor, "n S E"],
+    valid: Bool[Tensor, "n S"],
+    order: Int[Tensor, "n S"],
+    layout: TileLayout,
+    *,
+    bounds: bool,
+    start: int = 0,
+) -> TileStore:
+    """Tiles of whole super-blocks whose tokens `order` lists (indices into S).
+
+    `bounds` asks for the radius and spread that a certificate needs.
+    """
+    n = key.shape[0]
+    shape = (n, -1, layout.tile)
+    rows = (order + torch.arange(n, device=key.device)[:, None] * key.shape[1]).reshape(-1)
+    keys, values = (
+        x.reshape(-1, x.shape[-1]).index_select(0, rows).view(*shape, x.shape[-1])
+        for x in (key, value)
+    )
+    member = valid.reshape(-1).index_select(0, rows).view(shape)
+    tiles = summarise(keys, values, member, bounds=bounds)
+    groups = summarise_groups(tiles, layout.group)
+    nodes = tiles.map(lambda x: x.unflatten(1, (-1, layout.tiles_per_block))).joined(
+        groups.map(lambda x: x.unflatten(1, (-1, layout.groups_per_block))), 2
+    )
+    return TileStore(
+        keys,
+        values,
+        member,
+        (order + start).view(shape),
+        nodes=nodes.map(lambda x: x.flatten(1, 2)),
+    )
+
+
+def summarise(
+    keys: Float[Tensor, "n M L D"],
+    values: Float[Tensor, "n M L E"],
+    valid: Bool[Tensor, "n M L"],
+    *,
+    bounds: bool,
+) -> Summary:
+    """Moments of the valid tokens of each set."""
+    weight = valid.to(keys.dtype)
+    count = weight.sum(-1)
+    per_token = 1.0 / count.clamp_min(1.0)
+    share = (weight * per_token[..., None])[:, :, None]
+    mean = (share @ keys)[:, :, 0]
+    away = (keys.detach() - mean.detach()[:, :, None]).mul_(weight[..., None])
+    return Summary(
+        count=count,
+        key=mean,
+        value=(share @ values)[:, :, 0],
+        variance=away.square().sum(2).mul_(per_token[..., None]),
+        radius=away.square().sum(-1).amax(-1).sqrt() if bounds else None,
+        spread=_largest_deviation(away, per_token) if bounds else None,
+    )
+
+
+def summarise_groups(tiles: Summary, group: int) -> Summary:
+    """Moments of groups of neighbouring tiles: exactly those of the tokens in them.
+
+    With share_c the part of the group's tokens in tile c, mean = sum share_c mean_c and
+    variance = sum share_c (variance_c + (mean_c - mean)^2).
+    """
+
+    def grouped(x: Tensor) -> Tensor:
+        return x.view(x.shape[0], -1, group, *x.shape[2:])
+
+    count = grouped(tiles.count)
+    total = count.sum(-1)
+    share = count / total.clamp_min(1.0)[..., None]
+    mean = (share[:, :, None] @ grouped(tiles.key))[:, :, 0]
+    away = grouped(tiles.key).detach() - mean.detach()[:, :, None]
+    away = away * (count > 0)[..., None]
+    radius = spread = None
+    if tiles.radius is not None and tiles.spread is not None:
+        radius = (grouped(tiles.radius) + away.norm(dim=-1)).amax(-1)
+        between = _largest_deviation(away * share[..., None].sqrt(), torch.ones_like(total))
+        spread = ((share * grouped(tiles.spread).square()).sum(-1) + between.square()).sqrt()
+    return Summary(
+        count=total,
+        key=mean,
+        value=(share[:, :, None] @ grouped(tiles.value))[:, :, 0],
+        variance=(share[..., None] * (grouped(tiles.variance) + away.square())).sum(2),
+        radius=radius,
+        spread=spread,
+    )
+
+
+def _largest_deviation(away: Tensor, per_token: Tensor) -> Tensor:
+    """An upper bound of the largest standard deviation of the rows in any direction.
+
+    The L x L Gram matrix has the eigenvalues of the covariance; its Frobenius norm bounds them.
+    """
+    gram = (away @ away.mT) * per_token[..., None, None]
+    return gram.flatten(2).norm(dim=-1).sqrt()

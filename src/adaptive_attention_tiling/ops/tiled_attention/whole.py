@@ -1,0 +1,138 @@
+"""Tiled attention of whole sequences: causal through a stream, bidirectional block by block."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .block import (
+    Scouts,
+    near_part,
+    plan_block,
+    query_scale,
+    scout_rows,
+    sink_positions,
+    sinks_of,
+    tile_members,
+)
+from .control import Control
+from .layout import TileLayout
+from .read import compile_list, read_far
+from .stream import BlockRead, TiledState
+from .tiles import TileStore, build_store, order_block, split_nodes
+
+
+def attend_causal(
+    query: Float[Tensor, "B H T D"],
+    key: Float[Tensor, "B G T D"],
+    value: Float[Tensor, "B G T E"],
+    valid: Bool[Tensor, "B T"] | None,
+    control: Control,
+    layout: TileLayout,
+    resolution: Float[Tensor, "h blocks M"] | None,
+) -> tuple[list[BlockRead], TileStore | None]:
+    """All queries of a causal call, block by block, and the tiles they read."""
+    state = TiledState(layout, control)
+    state.resolution = resolution
+    state.append(key, value, valid)
+    state.prebuild(query)
+    return state.attend(query), state.store
+
+
+def attend_bidirectional(
+    query: Float[Tensor, "B H T D"],
+    key: Float[Tensor, "B G S D"],
+    value: Float[Tensor, "B G S E"],
+    valid: Bool[Tensor, "B S"] | None,
+    control: Control,
+    layout: TileLayout,
+    resolution: Float[Tensor, "h blocks M"] | None,
+) -> tuple[list[BlockRead], TileStore]:
+    """All queries of a call without causality, block by block, and the tiles they read.
+
+    Every super-block is far from all but its neighbours; a block of queries plans for itself.
+    Queries and keys of different length (cross attention) have no near field.
+    """
+    size, width = layout.super_block, layout.neighbours
+    batch, groups, length = key.shape[:3]
+    known = valid
+    if valid is None:
+        valid = torch.ones(batch, length, dtype=torch.bool, device=key.device)
+    missing = -length % size
+    key, value = (torch.nn.functional.pad(x, (0, 0, 0, missing)) for x in (key, value))
+    padded = torch.nn.functional.pad(valid, (0, missing))
+    sinks = sink_positions(valid, layout.sinks)
+    store = _all_tiles(query, key, value, padded, sinks, control, layout)
+    rows = query.flatten(0, 1)
+    home = torch.arange(len(store), device=key.device) // layout.tiles_per_block
+    aligned = query.shape[2] == length
+    pieces = []
+    for block, piece in enumerate(rows.split(size, 1)):
+        near = range(0)
+        if aligned:
+            near = range(max(0, (block - width) * size), min(length, (block + width + 1) * size))
+        span = slice(near.start, near.stop)
+        part = near_part(
+            piece,
+            key[:, :, span],
+            value[:, :, span],
+            None if known is None else known[:, span],
+            sinks_of(key, value, sinks, near),
+            causal=False,
+        )
+        far = torch.ones_like(home, dtype=torch.bool)
+        if aligned:
+            far = (home - block).abs() > width
+        chosen = scout_rows(piece.shape[1], layout.scouts).to(key.device)
+        scouts = _scouts(piece[:, chosen], part.lse[:, chosen], store, layout)
+        asked = None if resolution is None else resolution[:, block]
+        levels, risk = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
+        listed = compile_list(levels, store, risk, layout)
+        read = read_far(piece, part, listed, control, layout)
+        pieces.append(BlockRead(block, levels, far, read))
+    return pieces, store
+
+
+def _scouts(query: Tensor, near_lse: Tensor, store: TileStore, layout: TileLayout) -> Scouts:
+    """Scouts whose normaliser is known from below: the near field and the groups' summaries."""
+    n = len(store.keys)
+    stacked = query.detach().reshape(n, -1, query.shape[-1])
+    log_count = split_nodes(store.nodes.log_count, layout)[1]
+    key = split_nodes(store.nodes.key.detach(), layout)[1]
+    far_lse = torch.baddbmm(log_count[:, None], stacked, key.mT).logsumexp(-1).view(near_lse.shape)
+    return Scouts(query.detach(), torch.logaddexp(near_lse.detach(), far_lse))
+
+
+def _all_tiles(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    valid: Tensor,
+    sinks: Tensor,
+    control: Control,
+    layout: TileLayout,
+) -> TileStore:
+    groups, size = key.shape[1], layout.super_block
+    scale = query_scale(
+        query.flatten(0, 1),
+        None,
+        len(key) * groups,
+    )
+    member = tile_members(valid, sinks, 0).repeat_interleave(groups, 0)
+    flat = key.flatten(0, 1)
+    orders = [
+        order_block(
+            flat[:, start : start + size], scale, member[:, start : start + size], layout
+        )
+        + start
+        for start in range(0, flat.shape[1], size)
+    ]
+    return build_store(
+        flat,
+        value.flatten(0, 1),
+        member,
+        torch.cat(orders, 1),
+        layout,
+        bounds=control.certified,
+    )
