@@ -1,5 +1,6 @@
 """Attention that reads far tokens exactly only where it matters; README.md derives it."""
 
+from .config import TiledAttentionConfig
 from .control import DEFAULT_TOLERANCE, Control
 from .interface import explain, tiled_attention
 from .layout import TileLayout
@@ -10,6 +11,7 @@ __all__ = [
     "DEFAULT_TOLERANCE",
     "Control",
     "TileLayout",
+    "TiledAttentionConfig",
     "TiledAttentionReport",
     "TiledState",
     "explain",

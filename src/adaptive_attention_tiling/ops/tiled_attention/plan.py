@@ -95,19 +95,6 @@ def _log_bennett(a: Tensor) -> Tensor:
     return torch.where(a < 0.1, small.log(), large)
 
 
-def error_total(
-    mass: Float[Tensor, "h t M"],
-    log_mass: Float[Tensor, "h t M"] | None,
-    risk: Risk,
-    query_norm: Float[Tensor, "h t"],
-) -> Float[Tensor, "h t"]:
-    """Sum over the sets of `error_cost`, without its [h, t, M] tensors where they can be avoided."""
-    if risk.factor is not None:
-        return torch.bmm(mass * mass, risk.factor[..., None])[..., 0]
-    assert log_mass is not None
-    return error_cost(log_mass, risk, query_norm).sum(-1)
-
-
 def plan_levels(
     cost: Float[Tensor, "h nodes"],
     count: Float[Tensor, "h nodes"],

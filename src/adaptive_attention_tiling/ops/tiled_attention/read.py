@@ -10,15 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..softmax_attention import EMPTY, Partial, merge, partial_attention
+from ..softmax_attention import EMPTY, Partial, partial_attention
 from .control import Control
 from .layout import TileLayout
-from .plan import EXACT, GROUP, TILE, Risk, error_cost, error_total
+from .plan import EXACT, GROUP, TILE, Risk, error_cost
 from .tiles import TileStore, join_nodes
 
-# Heads are sorted by how many tiles they read exactly and go through the kernel in this many
-# parts, so that a head that reads little is not padded to one that reads much.
-_PARTS = 3
 # (query, tile) pairs refined at once; bounds the scratch memory of a refinement.
 _PAIRS_AT_ONCE = 16_384
 
@@ -38,23 +35,21 @@ class FarRead(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadList:
-    """All that a block of queries reads of the far field: m summaries and x exact tiles a head.
+    """All that a block of queries reads of the far field: m summaries and some tokens a head.
 
-    keys, values [h, m, *] with bias [h, m] = log count are summaries; exact_keys, exact_values
-    [h, x L, *] with exact_bias [h, x L] are tokens; exact_tiles [h] counts those of each head.
-    Summary m stands for `tiles` [h, m] tiles from `first_tile` [h, m] on; 0 tiles are padding.
+    keys [h, m, D] are means, values [h, m, E] sums over the count [h, m] tokens of a summary; it
+    stands for `tiles` [h, m] tiles from `first_tile` [h, m] on. Padding has count and tiles 0.
+    exact holds, for each head, the keys [x, D], the values [x, E] and the bias [x] (or None) of
+    the tokens that it reads exactly.
     """
 
     keys: Tensor
     values: Tensor
-    bias: Tensor
+    count: Tensor
     risk: Risk
     first_tile: Tensor
     tiles: Tensor
-    exact_keys: Tensor
-    exact_values: Tensor
-    exact_bias: Tensor
-    exact_tiles: Tensor
+    exact: list[tuple[Tensor, Tensor, Tensor | None]]
     store: TileStore
 
 
@@ -67,31 +62,40 @@ def compile_list(
     read = join_nodes(levels == TILE, (levels == GROUP)[:, :: layout.group], layout)
     closed = _padded_lists(read if layout.rest == "mean" else torch.zeros_like(read))
     first, size = _spans(tiles, layout, levels.device)
-    rows = _rows(closed.index, repeat, store.nodes.count.shape[1])
-    exact = _padded_lists(levels == EXACT)
-    places = _rows(exact.index, repeat, len(store))
+    head = torch.arange(heads, device=levels.device)[:, None] // repeat
+    rows = (closed.index + head * store.nodes.count.shape[1]).view(-1)
 
     def summary(x: Tensor) -> Tensor:
         return x.flatten(0, 1).index_select(0, rows).view(heads, -1, *x.shape[2:])
 
-    def tokens(x: Tensor) -> Tensor:
-        wide = x.flatten(2).flatten(0, 1).index_select(0, places)
-        return wide.view(heads, -1, *x.shape[3:])
-
-    hidden = ~(tokens(store.valid) & exact.used.repeat_interleave(layout.tile, 1))
+    count = summary(store.nodes.count) * closed.used
     return ReadList(
         summary(store.nodes.key),
-        summary(store.nodes.value),
-        summary(store.nodes.count).log().masked_fill(~closed.used, EMPTY),
+        summary(store.nodes.value) * count[..., None],
+        count,
         risk.pick(closed.index),
         first[closed.index],
         size[closed.index] * closed.used,
-        tokens(store.keys),
-        tokens(store.values),
-        store.keys.new_zeros(hidden.shape).masked_fill(hidden, EMPTY),
-        exact.used.sum(-1),
+        _exact_tokens(levels == EXACT, store, repeat, layout),
         store,
     )
+
+
+def _exact_tokens(
+    exact: Bool[Tensor, "h M"], store: TileStore, repeat: int, layout: TileLayout
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    head, tile = exact.nonzero(as_tuple=True)
+    rows = tile + head // repeat * len(store)
+    keys, values, valid = (
+        x.flatten(2).flatten(0, 1).index_select(0, rows).view(-1, *x.shape[3:])
+        for x in (store.keys, store.values, store.valid)
+    )
+    sizes = (exact.sum(-1) * layout.tile).tolist()
+    biases: list[Tensor | None] = [None] * len(sizes)
+    if not bool(valid.all()):
+        bias = keys.new_zeros(valid.shape).masked_fill(~valid, EMPTY)
+        biases = list(bias.split(sizes))
+    return list(zip(keys.split(sizes), values.split(sizes), biases, strict=True))
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,86 +124,106 @@ def _padded_lists(mask: Bool[Tensor, "h M"]) -> _Lists:
     return _Lists(index, torch.arange(longest, device=mask.device) < count[:, None])
 
 
-def _rows(index: Int[Tensor, "h m"], repeat: int, sets: int) -> Int[Tensor, " hm"]:
-    """Rows of a flattened [n * sets, ...] array; query head h reads key head h // repeat."""
-    head = torch.arange(len(index), device=index.device)[:, None] // repeat
-    return (index + head * sets).view(-1)
-
-
 def read_far(
     query: Float[Tensor, "h t D"], near: Partial, far: ReadList, control: Control, layout: TileLayout
 ) -> FarRead:
     """Attention over the near part, the exact tiles and the summaries, refined per query.
 
-    Under a tolerance, the summaries whose estimated error is too large for this very query are
-    replaced by their tokens; it depends on nothing but the query and what it may see.
+    Under a tolerance, the summaries whose error is too large for this very query are replaced by
+    their tokens; that depends on nothing but the query and what it may see.
     """
-    logits = torch.baddbmm(far.bias[:, None], query, far.keys.mT)
-    log_mass = logits.clone() if control.certified else None
-    top = logits.detach().amax(-1, keepdim=True) if logits.shape[-1] else logits.sum(-1, True)
-    top = torch.where(top == EMPTY, 0.0, top)
-    weights = logits.sub_(top).exp_()
-    normaliser = weights.sum(-1)
-    floor = torch.finfo(normaliser.dtype).tiny
-    summaries = Partial(
-        torch.bmm(weights, far.values) / normaliser.clamp_min(floor)[..., None],
-        normaliser.log() + top[..., 0],
-    )
-    out, lse = merge([near, summaries, _exact_part(query, far)])
+    tokens = _exact_part(query, far)
+    logits = torch.bmm(query, far.keys.mT)
+    base = near.lse.detach()
+    read = _combine(logits, base, near, tokens, far)
+    if not bool(torch.isfinite(read.mass).all()):
+        # A far logit is so far above the near field that it overflows, or there is no near field.
+        seen = logits.masked_fill(far.count[:, None] == 0, EMPTY).detach()
+        tops = [near.lse, tokens.lse, *([seen.amax(-1)] if seen.shape[-1] else [])]
+        base = torch.stack(tops).amax(0).detach()
+        base = torch.where(base == EMPTY, 0.0, base)
+        read = _combine(logits, base, near, tokens, far)
+    blind = read.mass == 0
+    mass = torch.where(blind, 1.0, read.mass)
+    out = read.out / mass[..., None]
+    lse = torch.where(blind, EMPTY, base + mass.log())
 
     with torch.no_grad():
-        base = torch.where(lse == EMPTY, 0.0, lse)
-        share = (top[..., 0] - base).exp()
+        share = 1.0 / mass.detach()
         norm = query.norm(dim=-1)
-        if log_mass is not None:
-            log_mass.sub_(base[..., None])
-        total = error_total(weights, log_mass, far.risk, norm)
-        total = total if control.certified else total * share.square()
+        error = _error(read.weights.detach(), share, logits, lse, norm, far, control)
     refined = torch.zeros_like(lse)
-    if control.tolerance is not None and layout.rest == "mean" and layout.tile > 1:
-        over = total > control.limit
+    if control.tolerance is not None and layout.rest == "mean":
+        over = error > control.limit
         if bool(over.any()):
-            head, row = over.nonzero(as_tuple=True)
-            mass = weights[head, row] * share[head, row][:, None]
-            rows = _Rows(head, row, query[head, row], mass, out[head, row], lse[head, row])
-            log_rows = mass.log() if log_mass is None else log_mass[head, row]
-            changed = _refine(rows, log_rows.detach(), norm[head, row], far, control, layout)
-            place = (head, row)
-            out, lse = out.index_put(place, changed.out), lse.index_put(place, changed.lse)
-            total, refined = total.index_put(place, changed.error), refined.index_put(
-                place, changed.refined
-            )
-    return FarRead(out, lse, total if control.certified else total.sqrt(), refined)
+            at = over.nonzero(as_tuple=True)
+            head = at[0]
+            shares = read.weights[at] * far.count[head] / mass[at][:, None]
+            log_shares = (logits[at] + far.count[head].log() - lse[at][:, None]).detach()
+            rows = _Rows(head, query[at], shares, out[at], lse[at])
+            changed = _refine(rows, log_shares, norm[at], far, control, layout)
+            out, lse = out.index_put(at, changed.out), lse.index_put(at, changed.lse)
+            error = error.index_put(at, changed.error)
+            refined = refined.index_put(at, changed.refined)
+    return FarRead(out, lse, error if control.certified else error.sqrt(), refined)
+
+
+class _Sum(NamedTuple):
+    """Sums relative to exp(base): weights [h, t, m] of one token of each summary, out and mass."""
+
+    weights: Tensor
+    out: Tensor
+    mass: Tensor
+
+
+def _combine(logits: Tensor, base: Tensor, near: Partial, tokens: Partial, far: ReadList) -> _Sum:
+    weights = (logits - base[..., None]).exp_()
+    near_share, token_share = (near.lse - base).exp(), (tokens.lse - base).exp()
+    mass = torch.bmm(weights, far.count[..., None])[..., 0] + near_share + token_share
+    out = torch.bmm(weights, far.values)
+    out = torch.addcmul(out, near_share[..., None], near.out)
+    return _Sum(weights, torch.addcmul(out, token_share[..., None], tokens.out), mass)
+
+
+def _error(
+    weights: Tensor,
+    share: Tensor,
+    logits: Tensor,
+    lse: Tensor,
+    norm: Tensor,
+    far: ReadList,
+    control: Control,
+) -> Float[Tensor, "h t"]:
+    """Each query's error from all summaries, in the unit of `Control.limit`."""
+    if far.risk.factor is not None:
+        each = (far.count.square() * far.risk.factor)[..., None]
+        return torch.bmm(weights * weights, each)[..., 0] * share.square()
+    log_mass = logits + far.count.log()[:, None] - lse[..., None]
+    return error_cost(log_mass, far.risk, norm).sum(-1)
 
 
 def _exact_part(query: Tensor, far: ReadList) -> Partial:
-    """Attention over the exact tiles, heads of similar need together."""
+    """Attention over the tokens that each head reads exactly."""
     heads, length, _ = query.shape
-    tile = far.store.keys.shape[2]
-    if far.exact_keys.shape[1] == 0:
-        out = query.new_zeros(heads, length, far.exact_values.shape[-1])
-        return Partial(out, query.new_full((heads, length), EMPTY))
-    by_need = far.exact_tiles.argsort(descending=True)
-    outs, lses = [], []
-    for chosen in by_need.split(-(-heads // _PARTS)):
-        size = int(far.exact_tiles[chosen].max()) * tile
-        part = partial_attention(
-            query[chosen][None],
-            far.exact_keys[chosen, :size][None],
-            far.exact_values[chosen, :size][None],
-            bias=far.exact_bias[chosen, :size][None, :, None],
+    width = far.values.shape[-1]
+    parts = []
+    for head, (keys, values, bias) in enumerate(far.exact):
+        parts.append(
+            partial_attention(
+                query[head][None, None],
+                keys[None, None],
+                values[None, None],
+                bias=None if bias is None else bias[None, None, None],
+            )
         )
-        outs.append(part.out[0])
-        lses.append(part.lse[0])
-    back = by_need.argsort()
-    return Partial(torch.cat(outs)[back], torch.cat(lses)[back])
+    out = torch.cat([part.out for part in parts]).view(heads, length, width)
+    return Partial(out, torch.cat([part.lse for part in parts]).view(heads, length))
 
 
 class _Rows(NamedTuple):
-    """Queries to refine: their head, place, query, masses [r, m], output and normaliser."""
+    """Queries to refine: their head, query, masses [r, m], output and normaliser."""
 
     head: Tensor
-    row: Tensor
     query: Tensor
     mass: Tensor
     out: Tensor
@@ -240,7 +264,10 @@ def _refine(
     scale = (-shift).exp()
     gone = rows.mass[row, column] * scale[row]
     out = rows.out * scale[:, None]
-    out = out.index_add(0, row, gone[:, None] * far.values[rows.head[row], column], alpha=-1)
+    # `values` are sums over the tokens that `gone` is the mass of.
+    place = (rows.head[row], column)
+    each = gone / far.count[place]
+    out = out.index_add(0, row, each[:, None] * far.values[place], alpha=-1)
     mass = scale.index_add(0, row, gone, alpha=-1)
     for part in tokens:
         weight = (part.logits - shift[part.owner][:, None]).exp()

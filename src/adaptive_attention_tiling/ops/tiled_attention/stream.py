@@ -110,6 +110,11 @@ class TiledState:
             pieces.append(BlockRead(block, self._levels, far, read))
         return pieces
 
+    def answer(self, query: Float[Tensor, "B H t D"]) -> Float[Tensor, "B H t E"]:
+        """The outputs of `attend` alone."""
+        outs = [piece.read.out for piece in self.attend(query)]
+        return torch.cat(outs, 1).unflatten(0, query.shape[:2])
+
     def prebuild(self, query: Float[Tensor, "B H t D"]) -> None:
         """Cut the super-blocks that will be far at once, into the tiles `attend` would make."""
         size = self.layout.super_block
