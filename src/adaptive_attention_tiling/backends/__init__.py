@@ -1,0 +1,1 @@
+"""What the machine below torch offers and how it behaves."""
