@@ -17,7 +17,7 @@ DROPPED, GROUP, TILE, EXACT = 0, 1, 2, 3
 
 # exp(x) - 1 of a logit variance x above this says "open it" at any mass that matters; larger
 # values would only overflow.
-_LARGEST_VARIANCE = 10.0
+LARGEST_VARIANCE = 10.0
 
 
 def level_resolution(layout: TileLayout) -> list[float]:
@@ -63,7 +63,7 @@ def risk_of(
         n, repeat, -1
     )
     variance = torch.bmm(mean_square, summary.variance.mT).flatten(0, 1)
-    return Risk(factor=torch.expm1(variance.clamp_(max=_LARGEST_VARIANCE)))
+    return Risk(factor=torch.expm1(variance.clamp_(max=LARGEST_VARIANCE)))
 
 
 def error_cost(

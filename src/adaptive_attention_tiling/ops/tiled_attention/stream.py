@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...errors import ArgumentError
 from .block import (
     Scouts,
     near_part,
@@ -44,6 +45,9 @@ class TiledState:
     into tiles when it is finished, and the plan of the next is made by its last queries. Both
     depend on nothing but the tokens before: the same tokens give the same tiles and plans whether
     they come in one call or in many.
+
+    Keys and values are kept in the dtype they come in. Half precision is computed in float32:
+    tiles are float32, and queries must be.
     """
 
     def __init__(self, layout: TileLayout, control: Control) -> None:
@@ -55,11 +59,17 @@ class TiledState:
         self._key: Tensor
         self._value: Tensor
         self._valid: Tensor | None = None
+        self._scales: list[Tensor] = []
         self._queries: list[Tensor] = []
         self._lses: list[Tensor] = []
         self._far: ReadList | None = None
         self._levels: Tensor | None = None
         self._answered = 0
+
+    @property
+    def answered(self) -> int:
+        """How many of the tokens have had their queries answered."""
+        return self._answered
 
     @property
     def key(self) -> Float[Tensor, "B G S D"]:
@@ -87,6 +97,23 @@ class TiledState:
             self._key = _appended(self._key, key, self.length)
             self._value = _appended(self._value, value, self.length)
         self.length += key.shape[2]
+
+    def see(self, valid: Bool[Tensor, "B S"]) -> None:
+        """Say of all tokens so far which are not padding, for those that come without `valid`.
+
+        Raises ArgumentError if that changes for a token whose query has been answered: tiles and
+        plans have been made of it.
+        """
+        if self._valid is None and bool(valid.all()):
+            return
+        if not torch.equal(valid[:, : self._answered], self._seen()[:, : self._answered]):
+            raise ArgumentError(
+                "key_padding_mask",
+                "another mask for tokens that have been read",
+                "the mask of earlier calls, with columns for the new tokens",
+                "extend the mask on the right; start a new cache for other sequences",
+            )
+        self._valid = valid
 
     def attend(self, query: Float[Tensor, "B H t D"]) -> list[BlockRead]:
         """Answer the scaled queries of the last t tokens, in pieces of one super-block each."""
@@ -122,32 +149,33 @@ class TiledState:
         if blocks > 0:
             rows = query.detach().flatten(0, 1)
             orders = [
-                self._order(block, rows[:, block * size : (block + 1) * size]) + block * size
+                self._order(block, self._scale(block, rows[:, block * size : (block + 1) * size]))
                 for block in range(blocks)
             ]
-            self.store = self._tiles(0, blocks * size, torch.cat(orders, 1))
+            starts = torch.arange(blocks, device=rows.device).repeat_interleave(size) * size
+            self.store = self._tiles(0, blocks * size, torch.cat(orders, 1) + starts)
 
     def _turn(self, block: int) -> None:
         """Close the super-block before `block`: cut it into tiles, and plan for `block`."""
         queries, lse = torch.cat(self._queries, 1), torch.cat(self._lses, 1)
         self._queries, self._lses = [], []
         size, per_block = self.layout.super_block, self.layout.tiles_per_block
-        finished, far_tiles = block - 1, (block - self.layout.neighbours) * per_block
-        built = 0 if self.store is None else len(self.store)
-        # A store that was built ahead goes as far as anyone will read.
-        if built == finished * per_block:
-            order = self._order(finished, queries)
-            new = self._tiles(finished * size, block * size, order)
+        finished, far_blocks = block - 1, block - self.layout.neighbours
+        self._scales.append(self._scale(finished, queries))
+        built = 0 if self.store is None else len(self.store) // per_block
+        if built < far_blocks:
+            order = self._order(built, self._scales[built])
+            new = self._tiles(built * size, (built + 1) * size, order)
             self.store = new if self.store is None else self.store.extended(new)
         self._far = self._levels = None
-        if far_tiles > 0:
+        if far_blocks > 0:
             rows = scout_rows(size, self.layout.scouts).to(lse.device)
             scouts = Scouts(queries[:, rows], lse[:, rows])
             if self._valid is not None:
                 hidden = ~self._valid[:, finished * size + rows]
                 hidden = hidden.repeat_interleave(len(lse) // len(hidden), 0)
                 scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
-            self._levels, self._far = self._plan(block, far_tiles, scouts)
+            self._levels, self._far = self._plan(block, far_blocks * per_block, scouts)
 
     def _plan(self, block: int, tiles: int, scouts: Scouts) -> tuple[Tensor, ReadList]:
         assert self.store is not None
@@ -164,8 +192,8 @@ class TiledState:
         near = slice(first, end)
         part = near_part(
             query,
-            self._key[:, :, near],
-            self._value[:, :, near],
+            self._key[:, :, near].to(query.dtype),
+            self._value[:, :, near].to(query.dtype),
             None if self._valid is None else self._valid[:, near],
             sinks_of(self.key, self.value, self._sinks(), range(first, self.length)),
             causal=True,
@@ -175,20 +203,23 @@ class TiledState:
             return FarRead(part.out, part.lse, nothing, nothing)
         return read_far(query, part, self._far, self.control, self.layout)
 
-    def _order(self, block: int, queries: Tensor) -> Tensor:
-        start, end = block * self.layout.super_block, (block + 1) * self.layout.super_block
-        groups = self._key.shape[1]
+    def _scale(self, block: int, queries: Tensor) -> Tensor:
         valid = None
         if self._valid is not None:
-            valid = self._valid[:, start:end].repeat_interleave(groups, 0)
+            span = slice(block * self.layout.super_block, (block + 1) * self.layout.super_block)
+            valid = self._valid[:, span].repeat_interleave(self._key.shape[1], 0)
+        return query_scale(queries, valid, self._key.shape[0] * self._key.shape[1])
+
+    def _order(self, block: int, scale: Tensor) -> Tensor:
+        start, end = block * self.layout.super_block, (block + 1) * self.layout.super_block
         key = self._key[:, :, start:end].flatten(0, 1)
-        scale = query_scale(queries, valid, len(key))
         return order_block(key, scale, self._members(start, end), self.layout)
 
     def _tiles(self, start: int, end: int, order: Tensor) -> TileStore:
+        work = torch.promote_types(self._key.dtype, torch.float32)
         return build_store(
-            self._key[:, :, start:end].flatten(0, 1),
-            self._value[:, :, start:end].flatten(0, 1),
+            self._key[:, :, start:end].to(work).flatten(0, 1),
+            self._value[:, :, start:end].to(work).flatten(0, 1),
             self._members(start, end),
             order,
             self.layout,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..softmax_attention import EMPTY
 from .block import (
     Scouts,
     near_part,
@@ -85,7 +86,7 @@ def attend_bidirectional(
         if aligned:
             far = (home - block).abs() > width
         chosen = scout_rows(piece.shape[1], layout.scouts).to(key.device)
-        scouts = _scouts(piece[:, chosen], part.lse[:, chosen], store, layout)
+        scouts = _scouts(piece[:, chosen], part.lse[:, chosen], store, far, layout)
         asked = None if resolution is None else resolution[:, block]
         levels, risk = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
         listed = compile_list(levels, store, risk, layout)
@@ -94,11 +95,14 @@ def attend_bidirectional(
     return pieces, store
 
 
-def _scouts(query: Tensor, near_lse: Tensor, store: TileStore, layout: TileLayout) -> Scouts:
-    """Scouts whose normaliser is known from below: the near field and the groups' summaries."""
+def _scouts(
+    query: Tensor, near_lse: Tensor, store: TileStore, far: Tensor, layout: TileLayout
+) -> Scouts:
+    """Scouts with a normaliser from below: the near field and the far groups' summaries."""
     n = len(store.keys)
     stacked = query.detach().reshape(n, -1, query.shape[-1])
     log_count = split_nodes(store.nodes.log_count, layout)[1]
+    log_count = log_count.masked_fill(~far[:: layout.group], EMPTY)
     key = split_nodes(store.nodes.key.detach(), layout)[1]
     far_lse = torch.baddbmm(log_count[:, None], stacked, key.mT).logsumexp(-1).view(near_lse.shape)
     return Scouts(query.detach(), torch.logaddexp(near_lse.detach(), far_lse))
