@@ -6,6 +6,7 @@ from adaptive_attention_tiling import errors
 from adaptive_attention_tiling.errors import (
     AATError,
     ArgumentError,
+    CorrectnessError,
     DataError,
     MissingDependencyError,
     UnsupportedError,
@@ -28,6 +29,7 @@ def test_argument_error_names_what_came_what_was_expected_and_the_fix():
     [
         (ArgumentError("a", 1, "2", "pass 2"), ValueError),
         (MissingDependencyError("plotting", "plotly", "pip install plotly"), ImportError),
+        (CorrectnessError("no"), ArithmeticError),
         (UnsupportedError("no"), NotImplementedError),
         (DataError("no"), AATError),
     ],

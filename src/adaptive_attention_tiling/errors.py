@@ -44,3 +44,7 @@ class DataError(AATError):
 
 class UnsupportedError(AATError, NotImplementedError):
     """The request makes sense but this version, device or model cannot do it."""
+
+
+class CorrectnessError(AATError, ArithmeticError):
+    """A result is not what it must be, so nothing that rests on it is told."""
