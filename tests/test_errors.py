@@ -41,7 +41,7 @@ def test_errors_can_be_caught_by_root_and_by_builtin(error, builtin):
 
 def test_every_error_is_under_the_root():
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert len(classes) == 5
+    assert len(classes) == 6
     assert all(issubclass(cls, AATError) for cls in classes)
 
 

@@ -25,7 +25,7 @@ class Shades:
 
     def value(self, share: float) -> float:
         """The number at a share of the way along the scale."""
-        return self.low * (self.high / self.low) ** share
+        return self.low * math.pow(self.high / self.low, share)
 
     def key(self, prefix: str) -> str:
         """The shades side by side over the numbers at both ends and in the middle."""
