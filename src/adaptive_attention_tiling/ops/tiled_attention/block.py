@@ -44,10 +44,14 @@ class Sinks(NamedTuple):
 def query_scale(
     query: Float[Tensor, "h t D"], valid: Bool[Tensor, "n t"] | None, key_heads: int
 ) -> Float[Tensor, "n D"]:
-    """Rms of each coordinate of the queries that read a key head: the metric of its tiles."""
-    rows = query.detach().unflatten(0, (key_heads, -1))
+    """Rms of each coordinate of the queries that read a key head: the metric of its tiles.
+
+    Every fourth query is enough.
+    """
+    rows = query.detach()[:, ::4].unflatten(0, (key_heads, -1))
     count = torch.tensor(rows.shape[1] * rows.shape[2], device=query.device)
     if valid is not None:
+        valid = valid[:, ::4]
         rows = rows * valid[:, None, :, None]
         count = valid.sum(-1).clamp_min(1)[:, None] * rows.shape[1]
     return torch.linalg.vector_norm(rows.flatten(1, 2), dim=1) / count.sqrt()

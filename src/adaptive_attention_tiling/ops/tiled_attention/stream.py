@@ -133,7 +133,9 @@ class TiledState:
             self._queries.append(piece.detach())
             self._lses.append(read.lse.detach())
             self._answered = end
-            far = None if self._levels is None else torch.ones_like(self._levels[0], dtype=torch.bool)
+            far = (
+                None if self._levels is None else torch.ones_like(self._levels[0], dtype=torch.bool)
+            )
             pieces.append(BlockRead(block, self._levels, far, read))
         return pieces
 
@@ -147,13 +149,10 @@ class TiledState:
         size = self.layout.super_block
         blocks = -(-self.length // size) - 1 - self.layout.neighbours
         if blocks > 0:
-            rows = query.detach().flatten(0, 1)
-            orders = [
-                self._order(block, self._scale(block, rows[:, block * size : (block + 1) * size]))
-                for block in range(blocks)
-            ]
-            starts = torch.arange(blocks, device=rows.device).repeat_interleave(size) * size
-            self.store = self._tiles(0, blocks * size, torch.cat(orders, 1) + starts)
+            asking = query.detach()[:, :, : blocks * size].flatten(0, 1)
+            cut = asking.unflatten(1, (blocks, size)).transpose(0, 1).flatten(0, 1)
+            scale = self._scale(range(blocks), cut)
+            self.store = self._tiles(range(blocks), scale)
 
     def _turn(self, block: int) -> None:
         """Close the super-block before `block`: cut it into tiles, and plan for `block`."""
@@ -161,11 +160,10 @@ class TiledState:
         self._queries, self._lses = [], []
         size, per_block = self.layout.super_block, self.layout.tiles_per_block
         finished, far_blocks = block - 1, block - self.layout.neighbours
-        self._scales.append(self._scale(finished, queries))
+        self._scales.append(self._scale(range(finished, block), queries))
         built = 0 if self.store is None else len(self.store) // per_block
         if built < far_blocks:
-            order = self._order(built, self._scales[built])
-            new = self._tiles(built * size, (built + 1) * size, order)
+            new = self._tiles(range(built, built + 1), self._scales[built])
             self.store = new if self.store is None else self.store.extended(new)
         self._far = self._levels = None
         if far_blocks > 0:
@@ -203,33 +201,40 @@ class TiledState:
             return FarRead(part.out, part.lse, nothing, nothing)
         return read_far(query, part, self._far, self.control, self.layout)
 
-    def _scale(self, block: int, queries: Tensor) -> Tensor:
+    def _scale(self, blocks: range, queries: Float[Tensor, "bh s D"]) -> Float[Tensor, "bn D"]:
+        """Metric of each key head in each block, from the block's queries."""
         valid = None
         if self._valid is not None:
-            span = slice(block * self.layout.super_block, (block + 1) * self.layout.super_block)
-            valid = self._valid[:, span].repeat_interleave(self._key.shape[1], 0)
-        return query_scale(queries, valid, self._key.shape[0] * self._key.shape[1])
+            valid = self._blocks(self._valid[:, None, :, None], blocks)[..., 0]
+            valid = valid.unflatten(0, (len(blocks), -1)).repeat_interleave(self._key.shape[1], 1)
+            valid = valid.flatten(0, 1)
+        return query_scale(queries, valid, len(blocks) * self._key.shape[0] * self._key.shape[1])
 
-    def _order(self, block: int, scale: Tensor) -> Tensor:
-        start, end = block * self.layout.super_block, (block + 1) * self.layout.super_block
-        key = self._key[:, :, start:end].flatten(0, 1)
-        return order_block(key, scale, self._members(start, end), self.layout)
-
-    def _tiles(self, start: int, end: int, order: Tensor) -> TileStore:
-        work = torch.promote_types(self._key.dtype, torch.float32)
+    def _tiles(self, blocks: range, scale: Tensor) -> TileStore:
+        """Tiles of whole super-blocks, all at once."""
+        size = self.layout.super_block
+        span = slice(blocks.start * size, blocks.stop * size)
+        member = tile_members(self._seen()[:, span], self._sinks(), span.start)
+        member = member.repeat_interleave(self._key.shape[1], 0)
+        cut = member.unflatten(1, (len(blocks), size)).transpose(0, 1).flatten(0, 1)
+        order = order_block(self._blocks(self._key, blocks), scale, cut, self.layout)
+        first = torch.arange(len(blocks), device=order.device)[:, None, None] * size
+        order = (order.unflatten(0, (len(blocks), -1)) + first).transpose(0, 1).flatten(1)
         return build_store(
-            self._key[:, :, start:end].to(work).flatten(0, 1),
-            self._value[:, :, start:end].to(work).flatten(0, 1),
-            self._members(start, end),
+            self._key[:, :, span].flatten(0, 1),
+            self._value[:, :, span].flatten(0, 1),
+            member,
             order,
             self.layout,
             bounds=self.control.certified,
-            start=start,
+            start=span.start,
         )
 
-    def _members(self, start: int, end: int) -> Tensor:
-        member = tile_members(self._seen()[:, start:end], self._sinks(), start)
-        return member.repeat_interleave(self._key.shape[1], 0)
+    def _blocks(self, x: Float[Tensor, "B G S D"], blocks: range) -> Float[Tensor, "bBG s D"]:
+        """Super-blocks as a leading axis, outside the batch."""
+        size = self.layout.super_block
+        cut = x[:, :, blocks.start * size : blocks.stop * size].flatten(0, 1)
+        return cut.unflatten(1, (len(blocks), size)).transpose(0, 1).flatten(0, 1)
 
     def _sinks(self) -> Tensor:
         if self._valid is None:
