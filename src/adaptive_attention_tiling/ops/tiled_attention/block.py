@@ -74,7 +74,9 @@ def near_part(
     shared = query.unflatten(0, (batch * groups, -1))
     repeat, length = shared.shape[1], shared.shape[2]
     before = 0 if sinks is None else sinks.keys.shape[2]
-    bias = causal_bias(length, key.shape[2], before, query.dtype, query.device) if causal else None
+    bias = None
+    if causal and length > 1:
+        bias = causal_bias(length, key.shape[2], before, query.dtype, query.device)
     if valid is not None or (sinks is not None and not bool(sinks.visible.all())):
         seen = key.new_ones(batch, key.shape[2], dtype=torch.bool) if valid is None else valid
         if sinks is not None:

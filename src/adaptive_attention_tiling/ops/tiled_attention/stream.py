@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from .block import (
     Scouts,
+    Sinks,
     near_part,
     plan_block,
     query_scale,
@@ -64,6 +65,7 @@ class TiledState:
         self._lses: list[Tensor] = []
         self._far: ReadList | None = None
         self._levels: Tensor | None = None
+        self._far_sinks: Sinks | None = None
         self._answered = 0
 
     @property
@@ -165,8 +167,10 @@ class TiledState:
         if built < far_blocks:
             new = self._tiles(range(built, built + 1), self._scales[built])
             self.store = new if self.store is None else self.store.extended(new)
-        self._far = self._levels = None
+        self._far = self._levels = self._far_sinks = None
         if far_blocks > 0:
+            near = range(far_blocks * size, self.length)
+            self._far_sinks = sinks_of(self.key, self.value, self._sinks(), near)
             rows = scout_rows(size, self.layout.scouts).to(lse.device)
             scouts = Scouts(queries[:, rows], lse[:, rows])
             if self._valid is not None:
@@ -193,7 +197,7 @@ class TiledState:
             self._key[:, :, near].to(query.dtype),
             self._value[:, :, near].to(query.dtype),
             None if self._valid is None else self._valid[:, near],
-            sinks_of(self.key, self.value, self._sinks(), range(first, self.length)),
+            self._far_sinks,
             causal=True,
         )
         if self._far is None:
@@ -217,12 +221,13 @@ class TiledState:
         member = tile_members(self._seen()[:, span], self._sinks(), span.start)
         member = member.repeat_interleave(self._key.shape[1], 0)
         cut = member.unflatten(1, (len(blocks), size)).transpose(0, 1).flatten(0, 1)
-        order = order_block(self._blocks(self._key, blocks), scale, cut, self.layout)
+        work = torch.promote_types(self._key.dtype, torch.float32)
+        order = order_block(self._blocks(self._key, blocks).to(work), scale, cut, self.layout)
         first = torch.arange(len(blocks), device=order.device)[:, None, None] * size
         order = (order.unflatten(0, (len(blocks), -1)) + first).transpose(0, 1).flatten(1)
         return build_store(
-            self._key[:, :, span].flatten(0, 1),
-            self._value[:, :, span].flatten(0, 1),
+            self._key[:, :, span].to(work).flatten(0, 1),
+            self._value[:, :, span].to(work).flatten(0, 1),
             member,
             order,
             self.layout,
