@@ -29,7 +29,7 @@ class TileLayout:
     group: int = 4
     window: int = 256
     sinks: int = 4
-    scouts: int = 64
+    scouts: int = 128
     order: Literal["key_space", "contiguous"] = "key_space"
     rest: Literal["mean", "drop"] = "mean"
 
