@@ -153,3 +153,16 @@ def test_config_gives_the_control_of_a_call():
     assert TiledAttentionConfig(tolerance=0.3, certified=True).control().limit == 0.3
     assert TiledAttentionConfig().layout.neighbours == 1
     assert math.isfinite(TiledAttentionConfig(tolerance=0).control().limit)
+
+
+@pytest.mark.parametrize("asking", [16, 31])
+def test_first_and_last_queries_of_a_block_plan_for_the_next(asking, tiny):
+    """Of the queries that plan for block 2, one alone asks: for the tokens 8..11."""
+    layout = replace(tiny, order="contiguous", window=0, sinks=0, group=1)
+    query, key, value = 0.1 * torch.randn(3, 1, 1, 48, 4, dtype=torch.float64)
+    key[:, :, 8:12, 0] = 5.0
+    query[:, :, asking, 0] = 5.0
+    _, report = tiled_attention(
+        query, key, value, is_causal=True, layout=layout, budget=1 / 8, return_report=True
+    )
+    assert (report.resolution[0, 0, 2] == 1.0).nonzero().flatten().tolist() == [2]
