@@ -157,10 +157,12 @@ def test_config_gives_the_control_of_a_call():
 
 @pytest.mark.parametrize("asking", [16, 31])
 def test_first_and_last_queries_of_a_block_plan_for_the_next(asking, tiny):
-    """Of the queries that plan for block 2, one alone asks: for the tokens 8..11."""
+    """Of the queries of block 1, one alone asks for the tokens 8..11; the others for 4..7."""
     layout = replace(tiny, order="contiguous", window=0, sinks=0, group=1)
     query, key, value = 0.1 * torch.randn(3, 1, 1, 48, 4, dtype=torch.float64)
-    key[:, :, 8:12, 0] = 5.0
+    key[:, :, 8:12, 0] = torch.tensor([4.0, 5.0, 6.0, 5.0])
+    query[..., 1] = 0.5
+    key[:, :, 4:8, 1] = torch.tensor([2.0, -2.0, 2.0, -2.0])
     query[:, :, asking, 0] = 5.0
     _, report = tiled_attention(
         query, key, value, is_causal=True, layout=layout, budget=1 / 8, return_report=True
