@@ -1,0 +1,86 @@
+"""Run a model with one attention or another for a while, and look at what it attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ..models.hf import IMPLEMENTATION, attention_layers, configure
+from ..ops.tiled_attention import TiledAttentionConfig
+from ..optional import require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Called with the layer's number, query, key, value and the scale of the logits.
+Observer = Callable[[int, Tensor, Tensor, Tensor, float], None]
+
+_OBSERVED = "aat_observed_sdpa"
+_OBSERVER = "aat_observer"
+
+
+@contextmanager
+def attention_of(model: PreTrainedModel, config: TiledAttentionConfig | None) -> Iterator[None]:
+    """Within the context, `model` attends by `config`; exactly, by SDPA, if that is None."""
+    if config is not None:
+        configure(model, config)
+    with _implementation(model, "sdpa" if config is None else IMPLEMENTATION):
+        yield
+
+
+@contextmanager
+def observed(model: PreTrainedModel, see: Observer) -> Iterator[None]:
+    """Within the context, `model` attends by SDPA and shows every call to `see` first."""
+    _register()
+    with ExitStack() as stack:
+        for layer in attention_layers(model):
+            setattr(layer, _OBSERVER, see)
+            stack.callback(delattr, layer, _OBSERVER)
+        stack.enter_context(_implementation(model, _OBSERVED))
+        yield
+
+
+@contextmanager
+def each_layer(model: PreTrainedModel, done: Callable[[], None]) -> Iterator[None]:
+    """Within the context, call `done` after every attention layer."""
+
+    def hook(*_: object) -> None:
+        done()
+
+    with ExitStack() as stack:
+        for layer in attention_layers(model):
+            stack.callback(layer.register_forward_hook(hook).remove)
+        yield
+
+
+@contextmanager
+def _implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _register() -> None:
+    """Tell transformers about SDPA with an observer, and that it takes SDPA's masks."""
+    transformers = require("transformers", "hf", "evaluation")
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+    transformers.AttentionInterface.register(_OBSERVED, _observed_sdpa)
+    transformers.AttentionMaskInterface.register(_OBSERVED, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+
+
+def _observed_sdpa(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+) -> Any:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    scale = kwargs.get("scaling")
+    see: Any = getattr(module, _OBSERVER)
+    see(module.layer_idx, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale)
+    return sdpa_attention_forward(module, query, key, value, *args, **kwargs)
