@@ -1,0 +1,24 @@
+"""Which stretch of a text each of its tokens stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+
+def token_pieces(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
+    """One piece for each of `ids`, the first tokens of `text` as `encode` gives them.
+
+    A piece reaches to where the next token begins, so that joined they are the text without gaps.
+    Of the tokens that share a character, the last one gets it. A tokenizer that does not know
+    where its tokens lie ("slow") decodes them one by one instead.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return [tokenizer.decode([token]) for token in ids]
+    found = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    )
+    spans = found["offset_mapping"][: len(ids)]
+    starts = [0, *(start for start, _ in spans[1:]), spans[-1][1]] if spans else []
+    return [text[start:end] for start, end in pairwise(starts)]
