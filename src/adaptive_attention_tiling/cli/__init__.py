@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import AATError
-from . import doctor
+from . import demo, doctor
 
 
 class _Commands(TyperGroup):
@@ -53,6 +53,7 @@ def options(
     pass
 
 
+app.command()(demo.demo)
 app.command()(doctor.doctor)
 
 

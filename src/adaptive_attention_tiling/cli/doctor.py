@@ -40,16 +40,17 @@ def doctor(
 def examine() -> dict[str, Any]:
     """Everything the command shows, as plain values."""
     return {
-        "versions": _versions(),
+        "versions": versions(),
         "extras": list(_extras()),
         "models": list(_models()),
         "paths": list(_paths()),
-        "machine": _machine(),
+        "machine": machine(),
         "cache": _cache(),
     }
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Versions of this package, Python and what it runs on; None for what is not installed."""
     names = ["torch", "numpy", "transformers", "triton"]
     ours = {"adaptive_attention_tiling": __version__, "python": platform.python_version()}
     return {**ours, **{name: _version(name) for name in names}}
@@ -111,7 +112,8 @@ def _why_cuda() -> str:
     return "no CUDA device was found"
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """The machine and what torch makes of it."""
     import torch
 
     total, available = _memory_bytes()
@@ -153,7 +155,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _print_tables(findings: dict[str, Any], console: Console) -> None:
-    machine, cache = findings["machine"], findings["cache"]
+    found, cache = findings["machine"], findings["cache"]
     _print_table(console, "Versions", [(k, v or "-", "") for k, v in findings["versions"].items()])
     _print_table(
         console,
@@ -180,10 +182,10 @@ def _print_tables(findings: dict[str, Any], console: Console) -> None:
         console,
         "Machine",
         [
-            ("system", machine["system"], ""),
-            ("cpu", machine["cpu"], machine["instruction_set"]),
-            ("cores", str(machine["cores"]), f"torch uses {machine['threads']} threads"),
-            ("memory", _size(machine["memory_total_bytes"]), _free(machine)),
+            ("system", found["system"], ""),
+            ("cpu", found["cpu"], found["instruction_set"]),
+            ("cores", str(found["cores"]), f"torch uses {found['threads']} threads"),
+            ("memory", _size(found["memory_total_bytes"]), _free(found)),
             ("cache", _size(cache["bytes"]), cache["folder"]),
         ],
     )
