@@ -95,7 +95,7 @@ def test_fraction_read_counts_keys_of_queries(reported, tiny):
     """Block b reads the tiles of the blocks before b - 1, without the two sinks."""
     report = reported(resolution=0.0)
     assert report.fraction_read == 0.0
-    asked = torch.zeros(6, 6 * tiny.tiles_per_block)
+    asked = torch.zeros(6, 4 * tiny.tiles_per_block)
     asked[:, 4:8] = 1.0  # the tiles of block 1
     report = reported(resolution=asked)
     queries = torch.tensor([16, 16, 16, 16, 16, 3.0])

@@ -218,7 +218,8 @@ def planned(far=(True,) * 8, counts=(4.0,) * 8, **given):
 
 
 def test_golden_plan_under_a_certified_tolerance():
-    # Half of 10 admits the groups of 0.5 and 4, not that of 5; what is left of 10 admits the tile of 4 alone.
+    # Half of 10 admits the groups of 0.5 and 4, not that of 5; what is left of 10 admits the tile
+    # of 4 alone.
     expected = [GROUP, GROUP, EXACT, TILE, GROUP, GROUP, EXACT, EXACT]
     assert planned(tolerance=10.0, certified=True) == expected
     # An estimate adds squares: the same plan at the root of the limit.
