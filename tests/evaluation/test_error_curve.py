@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+pytest.importorskip("transformers")
+
 from adaptive_attention_tiling.errors import CorrectnessError
 from adaptive_attention_tiling.evaluation.error_curve import (
     BUDGETS,

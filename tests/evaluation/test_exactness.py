@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 
+pytest.importorskip("transformers")
+
 from adaptive_attention_tiling.errors import CorrectnessError
 from adaptive_attention_tiling.evaluation import exactness
 from adaptive_attention_tiling.evaluation.exactness import LARGEST_DIFFERENCE, check_exactness

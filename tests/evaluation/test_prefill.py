@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+pytest.importorskip("transformers")
+
 from adaptive_attention_tiling.backends import memory
 from adaptive_attention_tiling.errors import CorrectnessError
 from adaptive_attention_tiling.evaluation.prefill import (

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+pytest.importorskip("transformers")
+
 from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError
 from adaptive_attention_tiling.evaluation import exactness
 from adaptive_attention_tiling.evaluation.continuation import agreeing, fill, write

@@ -1,4 +1,7 @@
+import pytest
 import torch
+
+pytest.importorskip("transformers")
 
 from adaptive_attention_tiling.evaluation.variant import attention_of, each_layer, observed
 from adaptive_attention_tiling.ops.tiled_attention import TiledAttentionConfig

@@ -133,16 +133,16 @@ def _read(
     both, count = reading.continuations, reading.continuations.agreeing
     # The last token that agrees may be the first part of a character.
     shared = str(tokenizer.decode(list(both.exact.ids[:count]))).rstrip("\ufffd")
+    rests = {
+        name: str(tokenizer.decode(list(one.ids)))[len(shared) :].rstrip()
+        for name, one in {"exact": both.exact, "tiled": both.tiled}.items()
+    }
     return reading, {
         **circumstances,
         "model": "SmolLM2-135M-Instruct" if model_folder is None else model_folder.name,
         "text": document.name,
         "pieces": pieces,
-        "written": {
-            "shared": shared,
-            "exact": tokenizer.decode(list(both.exact.ids))[len(shared) :],
-            "tiled": tokenizer.decode(list(both.tiled.ids))[len(shared) :],
-        },
+        "written": {"shared": shared.lstrip(), **rests},
     }
 
 

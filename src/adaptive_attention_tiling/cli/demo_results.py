@@ -22,12 +22,11 @@ def measures(reading: Reading) -> tuple[list[str], list[tuple[str, list[str]]]]:
     rows: list[tuple[str, list[str]]] = []
     for part in ("attention", "model"):
         spent = [getattr(one, part) for one in passes]
-        label = "attention" if part == "attention" else "whole model"
         rows += [
-            (f"{label}, time", [f"{one.wall_s:.2f} s" for one in spent]),
-            (f"{label}, processor time", [f"{one.cpu_s:.2f} s" for one in spent]),
+            (f"{part}, time", [f"{one.wall_s:.2f} s" for one in spent]),
+            (f"{part}, processor", [f"{one.cpu_s:.2f} s" for one in spent]),
             (
-                f"{label}, speed (by processor)",
+                f"{part}, speed",
                 [
                     f"{spent[0].wall_s / one.wall_s:.2f}× ({spent[0].cpu_s / one.cpu_s:.2f}×)"
                     for one in spent
@@ -35,15 +34,36 @@ def measures(reading: Reading) -> tuple[list[str], list[tuple[str, list[str]]]]:
             ),
         ]
     rows += [
-        ("peak memory above the model", [_mebibytes(one.peak_bytes) for one in passes]),
+        ("memory above model", [_mebibytes(one.peak_bytes) for one in passes]),
         (
-            "far tokens read exactly",
+            "far tokens read",
             ["100 %", *(f"{100 * tiled.read.fraction_read:.1f} %" for tiled in reading.tiled)],
         ),
-        ("loss on the second half", [f"{one.loss:.4f}" for one in passes]),
-        ("difference to SDPA", ["–", *(f"{one.loss - exact.loss:+.4f}" for one in passes[1:])]),
+        ("loss, second half", [f"{one.loss:.4f}" for one in passes]),
+        ("loss, difference", ["–", *(f"{one.loss - exact.loss:+.4f}" for one in passes[1:])]),
     ]
     return names, rows
+
+
+_UNITS = (
+    "speed: against SDPA, by the clock (by processor time). far tokens read: one by one, not "
+    "through means. loss: nats per token."
+)
+
+# Of the processor time that the threads could have had while the model read.
+_LEAST_SHARE = 0.75
+
+
+def busy_machine(reading: Reading, threads: int) -> str | None:
+    """A warning if other programs took so much time that the measured times mean little."""
+    passes = [reading.exact.model, *(tiled.prefill.model for tiled in reading.tiled)]
+    share = min(one.cpu_s / (one.wall_s * threads) for one in passes)
+    if share >= _LEAST_SHARE:
+        return None
+    return (
+        f"The model got only {100 * share:.0f} % of the processor time of its {threads} threads, "
+        "so something else was at work: the times above are not to be relied on."
+    )
 
 
 def _mebibytes(count: int | None) -> str:
@@ -61,15 +81,17 @@ def print_results(reading: Reading, findings: dict[str, Any], report: Path) -> N
         table.add_column(name, justify="right")
     for label, cells in rows:
         table.add_row(label, *cells)
-    console.print("", table, "")
+    console.print("", table, Text(_UNITS, style="dim"), "")
+    if warning := busy_machine(reading, findings["machine"]["threads"]):
+        console.print(Text(warning, style="yellow"), "")
     both, written = reading.continuations, findings["written"]
     for name, one, key in (
         ("exact cache", both.exact, "exact"),
         (f"adaptive cache, tolerance {both.tolerance:g}", both.tiled, "tiled"),
     ):
         console.print(Text(f"{name}: {one.tokens_per_second:.2f} tokens per second", style="bold"))
-        text = Text(written["shared"]).append(written[key], style="underline")
-        console.print(text, "")
+        words = Text(written["shared"]).append(written[key], style="underline")
+        console.print(words, "")
     console.print(f"The first {both.agreeing} of {len(both.exact.ids)} tokens agree.")
     console.print(f"Largest difference to SDPA when everything is read: {reading.exactness:.1e}")
     console.print(Text(f"Report: {report}"), soft_wrap=True)
@@ -154,6 +176,7 @@ def _lead(reading: Reading) -> str:
 
 def _facts(reading: Reading, findings: dict[str, Any]) -> list[tuple[str, str]]:
     machine, versions = findings["machine"], findings["versions"]
+    warning = busy_machine(reading, machine["threads"])
     listed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     return [
         ("Command", findings["command"]),
@@ -171,6 +194,8 @@ def _facts(reading: Reading, findings: dict[str, Any]) -> list[tuple[str, str]]:
             f"and values; largest difference {reading.exactness:.1e} of the largest value",
         ),
         ("Times", "one pass each, after a warm-up, without the reports that the pictures need"),
+        ("Units", _UNITS),
+        *([("Warning", warning)] if warning else []),
     ]
 
 
