@@ -57,15 +57,7 @@ def assert_same(eager, reference):
 @pytest.mark.parametrize("is_causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(
-            case,
-            marks=[pytest.mark.xfail(reason="the reference plans dropped tiles by variance")]
-            if case == "drop"
-            else [],
-        )
-        for case in CASES
-    ],
+    CASES,
 )
 def test_eager_equals_reference(case, is_causal, clustered, padding, tiny):
     control, shape, sides, change = CASES[case]

@@ -91,6 +91,12 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Pa
     logits = query @ key.mT
     if bias is not None:
         logits = logits + bias
-    lse = logits.logsumexp(-1)
-    weights = (logits - torch.where(lse == EMPTY, 0.0, lse)[..., None]).exp()
-    return Partial(weights @ value, lse)
+    top = logits.detach().amax(-1, keepdim=True)
+    top = torch.where(top == EMPTY, 0.0, top)
+    weights = (logits - top).exp()
+    mass = weights.sum(-1)
+    # Chosen before the logarithm, so that the gradient of a query that sees nothing is zero.
+    blind = mass == 0
+    mass = torch.where(blind, 1.0, mass)
+    lse = torch.where(blind, EMPTY, mass.log() + top[..., 0])
+    return Partial(weights @ value / mass[..., None], lse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,8 @@ def query_scale(
         valid = valid[:, ::4]
         rows = rows * valid[:, None, :, None]
         count = valid.sum(-1).clamp_min(1)[:, None] * rows.shape[1]
-    return torch.linalg.vector_norm(rows.flatten(1, 2), dim=1) / count.sqrt()
+    length: Tensor = torch.linalg.vector_norm(rows.flatten(1, 2), dim=1)
+    return length / count.sqrt()
 
 
 def near_part(
@@ -147,7 +149,7 @@ def plan_block(
     batch: int,
 ) -> tuple[Int[Tensor, "h M"], Risk]:
     """The level of every tile for one block, and the risk of every node."""
-    risk = risk_of(nodes, scouts.query, control, layout)
+    risk = risk_of(nodes, scouts.query, scouts.lse < math.inf, control, layout)
     if resolution is not None:
         levels = levels_from_resolution(resolution, layout)
         levels[:, ~far] = DROPPED

@@ -66,12 +66,15 @@ def check_control(
         raise ArgumentError(
             "tolerance",
             tolerance,
-            "a finite number >= 0",
+            "a finite Python number >= 0",
             "pass the error you accept, in units of the largest value norm; 0 is exact",
         )
     if budget is not None and not (_is_number(budget) and 0 <= budget <= 1):
         raise ArgumentError(
-            "budget", budget, "a number in [0, 1]", "pass the fraction of far keys to read exactly"
+            "budget",
+            budget,
+            "a Python number in [0, 1]",
+            "pass the fraction of far keys to read exactly",
         )
     if isinstance(resolution, Tensor):
         if not bool(((resolution >= 0) & (resolution <= 1)).all()):

@@ -139,15 +139,16 @@ def tiled_attention(
     if control.certified:
         check_finite(query=query, key=key, value=value)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    asked = _resolution_by_block(control, query, key, layout)
+    asked = _resolution_by_block(control, query, key, layout, is_causal=is_causal)
 
-    if control.reads_all and chosen == "eager" and not return_report:
+    nothing = query.numel() == 0 or key.numel() == 0
+    if control.reads_all and chosen == "eager" and not return_report and not nothing:
         return exact_attention(query, key, value, key_padding_mask, scale, is_causal=is_causal)
     work = torch.promote_types(query.dtype, torch.float32)
     attend = _ATTEND[chosen, is_causal]
-    pieces, store = attend(
-        query.to(work) * scale, key.to(work), value.to(work), key_padding_mask, control, layout, asked
-    )
+    tensors = query.to(work) * scale, key.to(work), value.to(work)
+    rest = key_padding_mask, control, layout, asked
+    pieces, store = ([], None) if nothing else attend(*tensors, *rest)
     out = _joined([piece.read.out for piece in pieces], query, value)
     if not return_report:
         return out
@@ -281,15 +282,20 @@ def _check_mask(mask: Tensor | None, key: Tensor) -> None:
 
 
 def _resolution_by_block(
-    control: Control, query: Tensor, key: Tensor, layout: TileLayout
+    control: Control, query: Tensor, key: Tensor, layout: TileLayout, *, is_causal: bool
 ) -> Tensor | None:
     """The asked resolution as [B * H, blocks, M], or None."""
     if control.resolution is None:
         return None
     blocks = -(-query.shape[2] // layout.super_block)
-    tiles = -(-key.shape[2] // layout.super_block) * layout.tiles_per_block
-    shape = (*query.shape[:2], blocks, tiles)
+    cut = -(-key.shape[2] // layout.super_block)
     asked = torch.as_tensor(control.resolution, dtype=torch.float32, device=query.device)
+    if is_causal:
+        # The last super-blocks are far from no query; a report has no tiles of them.
+        whole, cut = cut * layout.tiles_per_block, max(0, cut - 1 - layout.neighbours)
+        if asked.dim() and asked.shape[-1] == whole:
+            asked = asked[..., : cut * layout.tiles_per_block]
+    shape = (*query.shape[:2], blocks, cut * layout.tiles_per_block)
     try:
         return asked.expand(shape).flatten(0, 1)
     except RuntimeError as error:

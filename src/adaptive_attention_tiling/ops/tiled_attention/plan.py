@@ -39,15 +39,20 @@ class Risk:
 
     def pick(self, index: Tensor) -> Risk:
         """The risk of chosen sets, index [h, m]."""
-        return Risk(
-            **{k: None if x is None else x.gather(1, index) for k, x in vars(self).items()}
-        )
+        return Risk(**{k: None if x is None else x.gather(1, index) for k, x in vars(self).items()})
 
 
 def risk_of(
-    summary: Summary, scouts: Float[Tensor, "h s D"], control: Control, layout: TileLayout
+    summary: Summary,
+    scouts: Float[Tensor, "h s D"],
+    shown: Bool[Tensor, "h s"],
+    control: Control,
+    layout: TileLayout,
 ) -> Risk:
-    """Risk of every set of `summary` (n key heads) for the heads of the scouts (h = n * repeat)."""
+    """Risk of every set of `summary` (n key heads) for the heads of the scouts (h = n * repeat).
+
+    Scouts that are not `shown` are padding.
+    """
     n = summary.key.shape[0]
     repeat = scouts.shape[0] // n
     if control.certified:
@@ -59,9 +64,11 @@ def risk_of(
         )
     if layout.rest == "drop":
         return Risk(factor=summary.count.new_ones(scouts.shape[0], summary.count.shape[1]))
-    mean_square = (torch.linalg.vector_norm(scouts, dim=1).square() / scouts.shape[1]).view(
-        n, repeat, -1
-    )
+    # Where all are padding, any query tells more about the others' size than none.
+    shown = shown | ~shown.any(1, keepdim=True)
+    count = shown.sum(1)[:, None]
+    squares = torch.linalg.vector_norm(scouts * shown[..., None], dim=1).square()
+    mean_square = (squares / count).view(n, repeat, -1)
     variance = torch.bmm(mean_square, summary.variance.mT).flatten(0, 1)
     return Risk(factor=torch.expm1(variance.clamp_(max=LARGEST_VARIANCE)))
 

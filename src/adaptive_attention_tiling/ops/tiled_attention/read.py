@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..softmax_attention import EMPTY, Partial, partial_attention
 from .control import Control
@@ -18,6 +19,10 @@ from .tiles import TileStore, join_nodes
 
 # (query, tile) pairs refined at once; bounds the scratch memory of a refinement.
 _PAIRS_AT_ONCE = 16_384
+_FEW_QUERIES = 8
+# Masses relative to the near field beyond this are computed again from the highest logit: their
+# squares, times the largest risk, would overflow in float32.
+_LARGEST_MASS = 1e12
 
 
 class FarRead(NamedTuple):
@@ -52,6 +57,18 @@ class ReadList:
     exact: list[tuple[Tensor, Tensor, Tensor | None]]
     store: TileStore
 
+    @functools.cached_property
+    def exact_padded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`exact` as keys [h, 1, x, D], values [h, 1, x, E] and bias [h, 1, 1, x] of all heads."""
+        keys = pad_sequence([key for key, _, _ in self.exact], batch_first=True)
+        values = pad_sequence([value for _, value, _ in self.exact], batch_first=True)
+        shown = [
+            torch.zeros(len(key), dtype=key.dtype, device=key.device) if bias is None else bias
+            for key, _, bias in self.exact
+        ]
+        bias = pad_sequence(shown, batch_first=True, padding_value=EMPTY)
+        return keys[:, None], values[:, None], bias[:, None, None]
+
 
 def compile_list(
     levels: Int[Tensor, "h M"], store: TileStore, risk: Risk, layout: TileLayout
@@ -63,7 +80,7 @@ def compile_list(
     closed = _padded_lists(read if layout.rest == "mean" else torch.zeros_like(read))
     first, size = _spans(tiles, layout, levels.device)
     head = torch.arange(heads, device=levels.device)[:, None] // repeat
-    rows = (closed.index + head * store.nodes.count.shape[1]).view(-1)
+    rows = (closed.at + head * store.nodes.count.shape[1]).view(-1)
 
     def summary(x: Tensor) -> Tensor:
         return x.flatten(0, 1).index_select(0, rows).view(heads, -1, *x.shape[2:])
@@ -73,9 +90,9 @@ def compile_list(
         summary(store.nodes.key),
         summary(store.nodes.value) * count[..., None],
         count,
-        risk.pick(closed.index),
-        first[closed.index],
-        size[closed.index] * closed.used,
+        risk.pick(closed.at),
+        first[closed.at],
+        size[closed.at] * closed.used,
         _exact_tokens(levels == EXACT, store, repeat, layout),
         store,
     )
@@ -109,7 +126,9 @@ def _spans(tiles: int, layout: TileLayout, device: torch.device) -> tuple[Tensor
 
 
 class _Lists(NamedTuple):
-    index: Tensor
+    """Positions [h, longest] of each row's entries, and which of them are not padding."""
+
+    at: Tensor
     used: Tensor
 
 
@@ -125,7 +144,11 @@ def _padded_lists(mask: Bool[Tensor, "h M"]) -> _Lists:
 
 
 def read_far(
-    query: Float[Tensor, "h t D"], near: Partial, far: ReadList, control: Control, layout: TileLayout
+    query: Float[Tensor, "h t D"],
+    near: Partial,
+    far: ReadList,
+    control: Control,
+    layout: TileLayout,
 ) -> FarRead:
     """Attention over the near part, the exact tiles and the summaries, refined per query.
 
@@ -136,12 +159,14 @@ def read_far(
     logits = torch.bmm(query, far.keys.mT)
     base = near.lse.detach()
     read = _combine(logits, base, near, tokens, far)
-    if not bool(torch.isfinite(read.mass).all()):
-        # A far logit is so far above the near field that it overflows, or there is no near field.
+    lost = ~(read.mass < _LARGEST_MASS)
+    if bool(lost.any()):
+        # A far logit is far above the near field, or there is no near field.
+        # Other queries keep their base, and so every bit of their result.
         seen = logits.masked_fill(far.count[:, None] == 0, EMPTY).detach()
         tops = [near.lse, tokens.lse, *([seen.amax(-1)] if seen.shape[-1] else [])]
-        base = torch.stack(tops).amax(0).detach()
-        base = torch.where(base == EMPTY, 0.0, base)
+        highest = torch.stack(tops).amax(0).detach()
+        base = torch.where(lost, torch.where(highest == EMPTY, 0.0, highest), base)
         read = _combine(logits, base, near, tokens, far)
     blind = read.mass == 0
     mass = torch.where(blind, 1.0, read.mass)
@@ -203,17 +228,25 @@ def _error(
 
 
 def _exact_part(query: Tensor, far: ReadList) -> Partial:
-    """Attention over the tokens that each head reads exactly."""
+    """Attention over the tokens that each head reads exactly.
+
+    A head may read many times what another does, so whole blocks of queries go head by head; for
+    a few queries the calls would cost more than the padding.
+    """
     heads, length, _ = query.shape
+    if length <= _FEW_QUERIES:
+        keys, values, bias = far.exact_padded
+        part = partial_attention(query[:, None], keys, values, bias=bias)
+        return Partial(part.out[:, 0], part.lse[:, 0])
     width = far.values.shape[-1]
     parts = []
-    for head, (keys, values, bias) in enumerate(far.exact):
+    for head, (key, value, hidden) in enumerate(far.exact):
         parts.append(
             partial_attention(
                 query[head][None, None],
-                keys[None, None],
-                values[None, None],
-                bias=None if bias is None else bias[None, None, None],
+                key[None, None],
+                value[None, None],
+                bias=None if hidden is None else hidden[None, None, None],
             )
         )
     out = torch.cat([part.out for part in parts]).view(heads, length, width)

@@ -111,7 +111,12 @@ def reference_tiled_attention(
 
 
 def _read(
-    head: _Head, i: int, tokens: list[int], levels: list[int] | None, control: Control, layout: TileLayout
+    head: _Head,
+    i: int,
+    tokens: list[int],
+    levels: list[int] | None,
+    control: Control,
+    layout: TileLayout,
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     """Output, log normaliser, error and tokens read beyond the plan, of query i."""
     query = head.query[i]
@@ -127,9 +132,9 @@ def _read(
     summaries = [s for s in summaries if s.tokens]
     out, lse = _softmax(query, tokens, summaries, head)
     if control.tolerance is None or layout.rest == "drop":
-        return out, lse, _total(query, summaries, lse, head, control), 0
+        return out, lse, _total(query, summaries, lse, head, control, layout), 0
     # From the dearest summary on, read its tokens until the others cost no more than the limit.
-    cost = [_cost(query, s, lse, head, control) for s in summaries]
+    cost = [_cost(query, s, lse, head, control, layout).detach() for s in summaries]
     order = sorted(range(len(cost)), key=lambda m: float(cost[m]))
     kept, spent = [], 0.0
     for m in order:
@@ -142,9 +147,12 @@ def _read(
         summaries = [summaries[m] for m in kept]
         out, after = _softmax(query, tokens + opened, summaries, head)
         power = 1 if control.certified else 2
-        total = sum((cost[m] for m in kept), torch.zeros_like(lse)) * (power * (lse - after)).exp()
+        total = (
+            sum((cost[m] for m in kept), torch.zeros_like(lse))
+            * (power * (lse - after).detach()).exp()
+        )
         return out, after, total if control.certified else total.sqrt(), len(opened)
-    return out, lse, _total(query, summaries, lse, head, control), 0
+    return out, lse, _total(query, summaries, lse, head, control, layout), 0
 
 
 def _softmax(
@@ -160,24 +168,39 @@ def _softmax(
     return stacked.softmax(0) @ torch.stack(values), stacked.logsumexp(0)
 
 
-def _cost(query: Tensor, s: _Set, lse: Tensor, head: _Head, control: Control) -> Tensor:
+def _cost(
+    query: Tensor, s: _Set, lse: Tensor, head: _Head, control: Control, layout: TileLayout
+) -> Tensor:
     """What reading `s` through its mean adds to the error of a query, in the limit's unit."""
     if not s.tokens:
         return torch.zeros_like(lse)
     mass = (query @ s.key + math.log(len(s.tokens)) - lse).exp()
+    if layout.rest == "drop":
+        return mass.square()
     if not control.certified:
         variance = (head.scout_square @ s.variance).clamp(max=LARGEST_VARIANCE)
-        return mass**2 * torch.expm1(variance)
-    a, spread = query.norm() * s.radius, query.norm() * s.spread
-    bennett = 0.5 if a < 1e-4 else (torch.expm1(a) - a) / a**2
-    return 2 * mass * (spread**2 * bennett + spread)
+        growth: Tensor = torch.expm1(variance)
+        return mass.square() * growth
+    norm = torch.linalg.vector_norm(query)
+    a, spread = norm * s.radius, norm * s.spread
+    bennett = torch.where(a < 1e-4, 0.5, (torch.expm1(a) - a) / a.square())
+    bound: Tensor = 2 * mass * (spread.square() * bennett + spread)
+    return bound
 
 
 def _total(
-    query: Tensor, summaries: list[_Set], lse: Tensor, head: _Head, control: Control
+    query: Tensor,
+    summaries: list[_Set],
+    lse: Tensor,
+    head: _Head,
+    control: Control,
+    layout: TileLayout,
 ) -> Tensor:
     """The error of a query that reads the given sets through their means."""
-    total = sum((_cost(query, s, lse, head, control) for s in summaries), torch.zeros_like(lse))
+    total = sum(
+        (_cost(query, s, lse, head, control, layout) for s in summaries), torch.zeros_like(lse)
+    )
+    total = total.detach()
     return total if control.certified else total.sqrt()
 
 
@@ -199,20 +222,22 @@ def _plan(
     groups_far = far[:: layout.group]
     costs, counts = [], []
     for head in heads:
-        head.scout_square = torch.stack([head.query[i] ** 2 for i in scouts]).mean(0)
+        # Padding does not plan; cross attention knows no padding of its queries.
+        shown = [i for i in scouts if len(head.valid) != len(head.query) or head.valid[i]]
+        squares = [head.query[i].detach() ** 2 for i in shown or scouts]
+        head.scout_square = torch.stack(squares).mean(0)
         far_sets = [g for g, is_far in zip(head.groups, groups_far, strict=False) if is_far]
         row = []
         for s in head.tiles[: len(far)] + head.groups[: len(groups_far)]:
             each = []
-            for i in scouts:
+            for i in shown:
                 lse = head.lse[i]
                 if not is_causal:
                     seen = sorted({j for j in [*head.sinks, *near] if head.valid[j]})
                     sets = [g for g in far_sets if g.tokens]
                     lse = _softmax(head.query[i], seen, sets, head)[1]
-                if not is_causal or head.valid[i]:
-                    each.append(_cost(head.query[i], s, lse, head, control))
-            row.append(torch.stack(each).max() if each else torch.zeros_like(head.lse[0]))
+                each.append(_cost(head.query[i], s, lse, head, control, layout))
+            row.append(torch.stack(each).max().detach() if each else torch.zeros_like(head.lse[0]))
         sizes = [float(len(s.tokens)) for s in head.tiles[: len(far)]]
         grouped = [float(len(s.tokens)) for s in head.groups[: len(groups_far)]]
         joined = join_nodes(
@@ -268,7 +293,9 @@ def _cut(
     for start in range(0, count * size, size):
         span = slice(start, start + size)
         asking = query[:, :, span] if is_causal else query
-        known = valid[:, span].repeat_interleave(groups, 0) if is_causal else None
+        known = None
+        if asking.shape[2] == valid.shape[1] or is_causal:
+            known = (valid[:, span] if is_causal else valid).repeat_interleave(groups, 0)
         scale = query_scale(asking.flatten(0, 1), known, len(member))
         order = order_block(key[:, :, span].flatten(0, 1), scale, member[:, span], layout)
         orders.append(order + start)

@@ -23,7 +23,7 @@ class TiledAttentionReport:
     read_by_block  [B, H, blocks] the same for the queries of each block; nan without a far field
     error_bound    [B, H, T] bound on ||o - o_full|| in units of the largest value norm in view:
                    an estimate, or a certificate if `certified`; 0 where everything was exact.
-                   nan where tiles were chosen by a budget or a resolution and then dropped.
+                   nan where far tiles were dropped: nothing is known of them.
     resolution     [B, H, blocks, M] rows read per token of each tile: 1 exact, 1 / tile through
                    its own summary, 1 / (tile * group) through its group's, 0 dropped; nan where
                    the tile is not far for the block (its tokens are near, or to come)
@@ -40,7 +40,7 @@ class TiledAttentionReport:
 
     def token_resolution(self) -> Float[Tensor, "B H S"]:
         """Mean resolution at which the far readers of each token read it; nan without any."""
-        batch, heads, _, count = self.resolution.shape
+        batch, heads = self.resolution.shape[:2]
         mean = self.resolution.nanmean(2)
         repeat = heads // self.tiles.shape[1]
         position = self.tiles.repeat_interleave(repeat, 1).flatten(2)
@@ -60,9 +60,9 @@ def make_report(
 ) -> TiledAttentionReport:
     """Collect the measures of a call from its pieces."""
     (batch, heads), groups = query.shape[:2], key.shape[1]
-    error = query.new_zeros(batch * heads, 0, dtype=torch.float64)
-    error = torch.cat([error, *(piece.read.error for piece in pieces)], 1)
-    error = error.unflatten(0, (batch, heads))
+    error = query.new_zeros(query.shape[:3])
+    if pieces:
+        error = torch.cat([piece.read.error for piece in pieces], 1).view(query.shape[:3])
     count = 0 if store is None else len(store)
     resolution = error.new_full((batch, heads, len(pieces), count), math.nan)
     by_block = error.new_full((batch, heads, len(pieces)), math.nan)
@@ -82,6 +82,10 @@ def make_report(
         queries = piece.read.error.shape[1]
         by_block[:, :, index] = (exact + refined) / far_keys
         resolution[:, :, index, :tiles] = torch.where(piece.far, rows, math.nan)
+        unread = piece.far & (rows != 1.0 if layout.rest == "drop" else rows == 0.0)
+        blind = unread.any(-1)[..., None].expand(-1, -1, queries)
+        first = index * layout.super_block
+        error[:, :, first : first + queries].masked_fill_(blind, math.nan)
         exact_total += float((exact + refined).sum()) * queries
         far_total += float(far_keys.sum()) * queries
     if store is None:

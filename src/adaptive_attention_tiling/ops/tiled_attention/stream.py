@@ -144,7 +144,7 @@ class TiledState:
     def answer(self, query: Float[Tensor, "B H t D"]) -> Float[Tensor, "B H t E"]:
         """The outputs of `attend` alone."""
         outs = [piece.read.out for piece in self.attend(query)]
-        return torch.cat(outs, 1).unflatten(0, query.shape[:2])
+        return torch.cat(outs, 1).view(*query.shape[:3], -1)
 
     def prebuild(self, query: Float[Tensor, "B H t D"]) -> None:
         """Cut the super-blocks that will be far at once, into the tiles `attend` would make."""
@@ -239,7 +239,8 @@ class TiledState:
         """Super-blocks as a leading axis, outside the batch."""
         size = self.layout.super_block
         cut = x[:, :, blocks.start * size : blocks.stop * size].flatten(0, 1)
-        return cut.unflatten(1, (len(blocks), size)).transpose(0, 1).flatten(0, 1)
+        blocks_first: Tensor = cut.unflatten(1, (len(blocks), size)).transpose(0, 1)
+        return blocks_first.flatten(0, 1)
 
     def _sinks(self) -> Tensor:
         if self._valid is None:

@@ -41,12 +41,19 @@ class Summary:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Summary:
         """The summary with `function` applied to every tensor."""
-        return Summary(**{k: None if x is None else function(x) for k, x in vars(self).items()})
+        return Summary(
+            function(self.count),
+            function(self.key),
+            function(self.value),
+            function(self.variance),
+            None if self.radius is None else function(self.radius),
+            None if self.spread is None else function(self.spread),
+        )
 
     def joined(self, other: Summary, dim: int) -> Summary:
         """Both summaries, concatenated along an axis of sets."""
-        pairs = {k: (x, getattr(other, k)) for k, x in vars(self).items()}
-        return Summary(**{k: None if x is None else torch.cat([x, y], dim) for k, (x, y) in pairs.items()})
+        parts = iter([x for x in vars(other).values() if x is not None])
+        return self.map(lambda x: torch.cat([x, next(parts)], dim))
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,12 @@ class TileStore:
 
     def extended(self, other: TileStore) -> TileStore:
         """This store followed by `other`."""
-        tokens = ("keys", "values", "valid", "positions")
         return TileStore(
-            *(torch.cat([getattr(self, x), getattr(other, x)], 1) for x in tokens),
-            nodes=self.nodes.joined(other.nodes, 1),
+            torch.cat([self.keys, other.keys], 1),
+            torch.cat([self.values, other.values], 1),
+            torch.cat([self.valid, other.valid], 1),
+            torch.cat([self.positions, other.positions], 1),
+            self.nodes.joined(other.nodes, 1),
         )
 
 
@@ -143,8 +152,8 @@ def _principal(points: Float[Tensor, "n S D"]) -> Float[Tensor, "n S d"]:
     widest = scatter.diagonal(dim1=1, dim2=2).topk(_PRINCIPAL_WIDTH, dim=-1).indices
     basis = scatter.gather(2, widest[:, None].expand(-1, width, -1))
     basis = torch.linalg.qr(basis).Q
-    basis = torch.linalg.qr(scatter @ basis).Q
-    return points @ basis
+    narrow: Tensor = torch.linalg.qr(scatter @ basis).Q
+    return points @ narrow
 
 
 def build_store(
@@ -244,4 +253,5 @@ def _largest_deviation(away: Tensor, per_token: Tensor) -> Tensor:
     The L x L Gram matrix has the eigenvalues of the covariance; its Frobenius norm bounds them.
     """
     gram = (away @ away.mT) * per_token[..., None, None]
-    return gram.flatten(2).norm(dim=-1).sqrt()
+    norm: Tensor = torch.linalg.matrix_norm(gram)
+    return norm.sqrt()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -56,7 +58,7 @@ def attend_bidirectional(
     Queries and keys of different length (cross attention) have no near field.
     """
     size, width = layout.super_block, layout.neighbours
-    batch, groups, length = key.shape[:3]
+    batch, length = key.shape[0], key.shape[2]
     known = valid
     if valid is None:
         valid = torch.ones(batch, length, dtype=torch.bool, device=key.device)
@@ -64,7 +66,7 @@ def attend_bidirectional(
     key, value = (torch.nn.functional.pad(x, (0, 0, 0, missing)) for x in (key, value))
     padded = torch.nn.functional.pad(valid, (0, missing))
     sinks = sink_positions(valid, layout.sinks)
-    store = _all_tiles(query, key, value, padded, sinks, control, layout)
+    store = _all_tiles(query, key, value, padded, length, sinks, control, layout)
     rows = query.flatten(0, 1)
     home = torch.arange(len(store), device=key.device) // layout.tiles_per_block
     aligned = query.shape[2] == length
@@ -87,6 +89,9 @@ def attend_bidirectional(
             far = (home - block).abs() > width
         chosen = scout_rows(piece.shape[1], layout.scouts).to(key.device)
         scouts = _scouts(piece[:, chosen], part.lse[:, chosen], store, far, layout)
+        if aligned and known is not None:
+            hidden = ~known[:, block * size + chosen].repeat_interleave(query.shape[1], 0)
+            scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
         asked = None if resolution is None else resolution[:, block]
         levels, risk = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
         listed = compile_list(levels, store, risk, layout)
@@ -113,22 +118,24 @@ def _all_tiles(
     key: Tensor,
     value: Tensor,
     valid: Tensor,
+    length: int,
     sinks: Tensor,
     control: Control,
     layout: TileLayout,
 ) -> TileStore:
     groups, size = key.shape[1], layout.super_block
+    asking = None
+    if query.shape[2] == length:
+        asking = valid[:, :length].repeat_interleave(groups, 0)
     scale = query_scale(
         query.flatten(0, 1),
-        None,
+        asking,
         len(key) * groups,
     )
     member = tile_members(valid, sinks, 0).repeat_interleave(groups, 0)
     flat = key.flatten(0, 1)
     orders = [
-        order_block(
-            flat[:, start : start + size], scale, member[:, start : start + size], layout
-        )
+        order_block(flat[:, start : start + size], scale, member[:, start : start + size], layout)
         + start
         for start in range(0, flat.shape[1], size)
     ]
