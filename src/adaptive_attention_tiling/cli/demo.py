@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..evaluation.reading import Reading, ReadingPlan
 
-TOLERANCES = (0.05, 0.1, 0.3)
+TOLERANCES = (0.1, 0.3, 1.0)
 TOKENS = 8192
 QUICK_TOKENS = 2048
 _MOST_TOLERANCES = 8
