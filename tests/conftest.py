@@ -2,6 +2,9 @@ import os
 
 # Before any Hugging Face library is imported: a test that forgets itself fails instead of waiting.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Before torch is imported, here and in child processes: tests are too small for a second thread,
+# and threads that wait for each other on a busy machine make them ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 
