@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from ..backends.memory import keep_freed_memory
+from ..backends.threads import wait_asleep
 from ..errors import ArgumentError
 from . import doctor
 from .demo_results import page, plain, print_results
@@ -61,6 +63,8 @@ def demo(
     ] = None,
 ) -> None:
     """Let a model read a long text exactly and adaptively, and compare."""
+    wait_asleep()
+    keep_freed_memory()
     wanted = TOKENS if tokens is None else tokens
     if quick and tokens is None:
         wanted = QUICK_TOKENS
@@ -105,12 +109,10 @@ def _read(
     """Load what is needed, measure, and give the results with the words that were read."""
     import torch
 
-    from ..backends.memory import keep_freed_memory
     from ..data import LocalFiles, SotuSpeeches, first_tokens, load_model, longest
     from ..data.pieces import token_pieces
     from ..evaluation.reading import check_tokens, compare
 
-    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     document = longest(SotuSpeeches() if text is None else LocalFiles(text))
@@ -148,7 +150,8 @@ def _read(
 
 @contextmanager
 def _stages() -> Iterator[Callable[[str, int], Callable[[], None]]]:
-    """Progress bars on stderr, one for each stage that begins."""
+    """Progress bars on stderr, one for each stage that begins; in a log file, a line for each."""
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -156,9 +159,12 @@ def _stages() -> Iterator[Callable[[str, int], Callable[[], None]]]:
         TimeElapsedColumn(),
     )
     # Drawing takes processor time from what is being measured.
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, refresh_per_second=4, disable=quiet) as bars:
 
         def stage(name: str, steps: int) -> Callable[[], None]:
+            if quiet:
+                console.print(f"{name} ...")
             task = bars.add_task(name, total=steps)
             return lambda: bars.advance(task)
 
