@@ -49,16 +49,6 @@ def partial_attention(
     return _fused(query, key, value, bias)
 
 
-def merge(parts: list[Partial]) -> Partial:
-    """One Partial over the union of disjoint parts."""
-    lse = torch.stack([part.lse for part in parts]).logsumexp(0)
-    # A query without any key keeps lse = EMPTY; its weights exp(-inf - 0) are zero.
-    base = torch.where(lse == EMPTY, 0.0, lse)
-    out = sum((part.lse - base).exp()[..., None] * part.out for part in parts)
-    assert isinstance(out, Tensor)
-    return Partial(out, lse)
-
-
 @functools.cache
 def fused_part_available() -> bool:
     """Whether this torch has the fused CPU kernel that also returns lse."""
