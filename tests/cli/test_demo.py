@@ -201,16 +201,16 @@ def test_ctrl_c_leaves_the_old_report_and_no_half_of_a_new_one(demo, monkeypatch
 @pytest.mark.parametrize(("share", "warned"), [(0.5, True), (0.95, False)])
 def test_times_that_others_spoilt_come_with_a_warning(share, warned):
     spent = Duration(wall_s=2.0, cpu_s=2.0 * 4 * share)
-    free = Duration(wall_s=2.0, cpu_s=8.0)
+    half = Duration(wall_s=2.0, cpu_s=4.0)
     one = Prefill(attention=spent, model=spent, peak_bytes=None, loss=1.0)
-    other = Prefill(attention=free, model=free, peak_bytes=None, loss=1.0)
+    other = Prefill(attention=half, model=half, peak_bytes=None, loss=1.0)
     read = WhatWasRead(fraction_read=1.0, by_head=(), by_token=())
     written = Continuation(ids=(), tokens_per_second=1.0)
     reading = Reading(
         tokens=16,
         exactness=0.0,
-        exact=other,
-        tiled=(TiledReading(tolerance=0.1, prefill=one, read=read),),
+        exact=one,
+        tiled=(TiledReading(tolerance=0.1, prefill=other, read=read),),
         curves=(),
         continuations=Continuations(
             prompt_tokens=16, tolerance=0.1, exact=written, tiled=written, agreeing=0
