@@ -1,0 +1,35 @@
+"""Mixers, which let tokens talk to each other, and the networks between them, as modules."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ArgumentError
+from .mixer import AbstractMixer, MixerState
+from .projections import ProjectionConfig
+from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
+
+MixerConfig = SoftmaxAttentionConfig
+
+_MIXERS: dict[type, Callable[[Any], AbstractMixer]] = {
+    SoftmaxAttentionConfig: SoftmaxAttention,
+}
+
+
+def make_mixer(config: MixerConfig) -> AbstractMixer:
+    """The mixer that a config describes."""
+    if type(config) not in _MIXERS:
+        names = ", ".join(kind.__name__ for kind in _MIXERS)
+        raise ArgumentError("config", repr(config), f"one of {names}", "pass a mixer's config")
+    return _MIXERS[type(config)](config)
+
+
+__all__ = [
+    "AbstractMixer",
+    "MixerConfig",
+    "MixerState",
+    "ProjectionConfig",
+    "SoftmaxAttention",
+    "SoftmaxAttentionConfig",
+    "SoftmaxCrossAttention",
+    "make_mixer",
+]

@@ -1,0 +1,5 @@
+"""How models learn."""
+
+from .loop import TrainingConfig, TrainingResult, train
+
+__all__ = ["TrainingConfig", "TrainingResult", "train"]
