@@ -86,6 +86,14 @@ def test_two_keys_are_drawn_in_turn_without_putting_back():
             assert abs(counts[i, j] / 20_000 - law) <= 5 * (law * (1 - law) / 20_000) ** 0.5
 
 
+def test_the_first_key_is_asked_sooner_than_the_last():
+    task = AssociativeRecall(vocabulary=64, length=416, pairs=8, noise=False)
+    inputs = task.batch(1000, seeded()).inputs
+    again = (inputs[:, 16:, None] == inputs[:, None, :16:2]).int().argmax(dim=1)
+    median = again.median(dim=0).values
+    assert median[0] < median[3] < median[7]
+
+
 def test_full_slots_still_hold_every_key():
     task = AssociativeRecall(vocabulary=64, length=32, pairs=8)
     targets = task.batch(100, seeded()).targets

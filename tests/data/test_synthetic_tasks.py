@@ -143,6 +143,14 @@ def test_an_oracle_asked_one_position_early_cannot_know(task, oracle):
     assert accuracy(TokenBatch(inputs=batch.inputs, targets=early), solve) < 0.5
 
 
+def test_cross_entropy_leaves_out_what_is_not_asked(task):
+    batch = task.batch(10, seeded(0))
+    logits = torch.zeros(10, task.vocabulary, task.length)
+    logits.scatter_(1, batch.targets.clamp(min=0)[:, None], 100.0)
+    logits[:, 0].masked_fill_(batch.targets == IGNORED, -100.0)
+    assert torch.nn.functional.cross_entropy(logits, batch.targets) == 0
+
+
 def test_a_blind_guess_gets_chance(task):
     targets = task.batch(6000, seeded(4)).targets
     answers = targets[targets != IGNORED]

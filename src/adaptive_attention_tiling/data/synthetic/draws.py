@@ -24,7 +24,9 @@ def distinct(size: int, weights: Tensor, count: int, generator: torch.Generator)
 
 def distinct_uniform(size: int, high: int, count: int, generator: torch.Generator) -> Tensor:
     """`[size, count]` different numbers from `range(high)` in random order, all alike likely."""
-    return distinct(size, torch.ones(high, device=generator.device), count, generator)
+    # With equal rates any clock will do, and this one is five times as fast as the exponential.
+    arrivals = torch.rand(size, high, generator=generator, device=generator.device)
+    return arrivals.topk(count, dim=1, largest=False, sorted=True).indices
 
 
 def integers_but(avoid: Tensor, high: int, length: int, generator: torch.Generator) -> Tensor:
