@@ -1,10 +1,10 @@
 from itertools import repeat
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from adaptive_attention_tiling.data.synthetic import TokenBatch
 from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError, DataError
 from adaptive_attention_tiling.layers import ProjectionConfig, SoftmaxAttentionConfig
 from adaptive_attention_tiling.layers.gates import LogGate
@@ -15,18 +15,13 @@ from adaptive_attention_tiling.training.loop import parameter_groups
 V = 16
 
 
-class Batch(NamedTuple):
-    inputs: Tensor
-    targets: Tensor
-
-
 def random_batches(seed=0):
     """Endless random texts in which each token is followed by the next of the alphabet, or not."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         text = torch.randint(V, (4, 9), generator=generator)
         text[:, 1::2] = (text[:, :-1:2] + 1) % V
-        yield Batch(text[:, :-1], text[:, 1:])
+        yield TokenBatch(inputs=text[:, :-1], targets=text[:, 1:])
 
 
 @pytest.fixture
@@ -115,14 +110,16 @@ def test_the_loss_curve_is_the_golden_one():
 def test_only_targets_that_are_asked_for_count(batch):
     asked = batch.targets.clone()
     asked[:, ::2] = -100
-    first = train(model(), [Batch(batch.inputs, asked)], TrainingConfig(steps=1)).losses[0]
+    first = train(
+        model(), [TokenBatch(inputs=batch.inputs, targets=asked)], TrainingConfig(steps=1)
+    ).losses[0]
     logits = model()(batch.inputs)[:, 1::2].log_softmax(-1)
     expected = -logits.gather(-1, batch.targets[:, 1::2, None]).mean()
     assert first == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_a_loss_that_is_not_finite_names_its_step(batch):
-    empty = Batch(batch.inputs, torch.full_like(batch.targets, -100))
+    empty = TokenBatch(inputs=batch.inputs, targets=torch.full_like(batch.targets, -100))
     with pytest.raises(CorrectnessError, match="nan at step 3"):
         train(model(), [batch, batch, empty], TrainingConfig(steps=3))
 

@@ -38,9 +38,11 @@ class ShortConvolution(nn.Module):
             x = x * padding[..., None]
         x = pad(x, (0, 0, before, 0)) if carried is None else torch.cat([carried, x], dim=1)
         length = x.shape[1] - before
-        # A sum of shifted products: on CPU faster forward and backward than depthwise nn.Conv1d.
-        terms = [x[:, i : i + length] * weight for i, weight in enumerate(self.weight)]
-        return torch.stack(terms).sum(0), self._last_inputs(x, padding)
+        # Shifted products summed: faster forward and backward on CPU than depthwise nn.Conv1d.
+        out = x[:, :length] * self.weight[0]
+        for tap in range(1, self.width):
+            out = torch.addcmul(out, x[:, tap : tap + length], self.weight[tap])
+        return out, self._last_inputs(x, padding)
 
     def _last_inputs(self, x: Tensor, padding: Tensor | None) -> Tensor:
         before = self.width - 1

@@ -6,28 +6,15 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Optimizer
 
+from ..data.synthetic import IGNORED, TokenBatch
 from ..errors import ArgumentError, CorrectnessError, DataError
 from ..layers.gates import LogGate
-
-IGNORED = -100  # a target that is not learnt
-
-
-class TokenBatch(Protocol):
-    """Tokens [B, T] and what should follow each: int64, `IGNORED` where nothing is asked."""
-
-    @property
-    def inputs(self) -> Tensor: ...
-
-    @property
-    def targets(self) -> Tensor: ...
-
 
 Evaluate = Callable[[nn.Module], float]
 AfterStep = Callable[[int, nn.Module, Optimizer], None]
