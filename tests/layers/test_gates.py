@@ -33,7 +33,8 @@ def test_retentions_are_spread_in_equal_steps_of_their_logit():
 
 
 def test_a_single_gate_starts_between_the_two_ends():
-    assert_close(torch.logit(spread((0.5, 0.9), 1)), torch.logit(torch.tensor([0.9]).double()) / 2)
+    high = torch.tensor([0.9], dtype=torch.float64)
+    assert_close(torch.logit(spread((0.5, 0.9), 1)), torch.logit(high) / 2)
 
 
 def test_decay_by_head_and_write_gate_come_as_the_ops_take_them(x):
