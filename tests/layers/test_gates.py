@@ -27,9 +27,8 @@ def test_a_gate_is_the_logarithm_of_a_factor_and_moves_with_its_token(x):
 def test_retentions_are_spread_in_equal_steps_of_their_logit():
     steps = torch.logit(spread((0.5, 0.99), 4)).diff()
     assert_close(steps, steps[:1].expand(3))
-    assert_close(
-        spread((0.5, 0.99), 4)[[0, -1]], torch.tensor([0.5, 0.99]).double(), row="contract"
-    )
+    ends = torch.tensor([0.5, 0.99], dtype=torch.float64)
+    assert_close(spread((0.5, 0.99), 4)[[0, -1]], ends)
 
 
 def test_a_single_gate_starts_between_the_two_ends():
