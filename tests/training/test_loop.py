@@ -9,6 +9,7 @@ from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError, Da
 from adaptive_attention_tiling.layers import ProjectionConfig, SoftmaxAttentionConfig
 from adaptive_attention_tiling.layers.gates import LogGate
 from adaptive_attention_tiling.models.gpt import GPT, GPTConfig
+from adaptive_attention_tiling.splats import SplatField
 from adaptive_attention_tiling.training import TrainingConfig, train
 from adaptive_attention_tiling.training.loop import parameter_groups
 
@@ -185,19 +186,20 @@ def test_gradients_are_clipped():
     assert 1e-3 < move(1e3) < 1e3
 
 
-def test_norms_biases_embeddings_and_gates_do_not_decay():
+def test_norms_biases_embeddings_gates_and_splats_do_not_decay():
     learner = nn.ModuleDict(
         {
             "embedding": nn.Embedding(3, 4),
             "norm": nn.RMSNorm(4),
             "gate": LogGate(4, torch.tensor([0.5])),
+            "field": SplatField.scalar(torch.zeros(1, 2, 4), torch.ones(1, 2), torch.ones(1, 2)),
             "linear": nn.Linear(4, 3),
         }
     )
     groups = parameter_groups(learner, 0.1)
     decayed = [id(p) for group in groups if group["weight_decay"] for p in group["params"]]
     assert decayed == [id(learner["linear"].weight)]
-    assert sum(len(group["params"]) for group in groups) == 6
+    assert sum(len(group["params"]) for group in groups) == 10
 
 
 def test_a_parameter_that_is_not_trained_is_in_no_group():

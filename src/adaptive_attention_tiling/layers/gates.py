@@ -43,6 +43,9 @@ class GateConfig:
             )
 
 
+NO_GATES = GateConfig()
+
+
 class LogGate(nn.Linear):
     """log sigmoid(w x + b), at most 0, one for each entry of `opened`.
 

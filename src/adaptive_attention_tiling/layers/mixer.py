@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +92,11 @@ def check_tokens(name: str, x: Tensor, width: int) -> None:
         raise ArgumentError(
             name, f"shape {list(x.shape)}", f"[B, T >= 1, {width}]", "check the model width"
         )
+
+
+def attend_by(
+    op: Callable[..., Any], *tensors: Any, return_state: bool, **settings: Any
+) -> tuple[Tensor, Any]:
+    """(output, state or None) of an op that returns a state only when it is asked to."""
+    result = op(*tensors, return_state=return_state, **settings)
+    return result if return_state else (result, None)

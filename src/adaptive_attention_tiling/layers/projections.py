@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ArgumentError
 from .rotary import rotate
 from .short_convolution import ShortConvolution
+from .sizes import check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,8 @@ class ProjectionConfig:
     output_gate: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("width", "heads", "key_value_heads", "head_width", "query_width"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise ArgumentError(name, size, "a whole number >= 1", "check the sizes")
+        check_sizes(self, "width", "heads", "key_value_heads", "head_width", "query_width")
+        check_sizes(self, "convolution_width", least=0)
         if self.head_width is None and self.width % self.heads:
             raise ArgumentError(
                 "heads", self.heads, f"a divisor of width {self.width}", "or name head_width"
@@ -64,10 +63,6 @@ class ProjectionConfig:
                 f"{self.rotary_base} with query width {self.key_width}",
                 "a number > 1 and an even query width",
                 "rotary embedding turns pairs of channels; choose an even width",
-            )
-        if self.convolution_width < 0:
-            raise ArgumentError(
-                "convolution_width", self.convolution_width, "0 or more tokens", "0 leaves it out"
             )
 
     @property

@@ -14,6 +14,7 @@ from ..layers import MixerConfig, MixerState, make_mixer
 from ..layers.mask import read_mask
 from ..layers.mlp import GELUNetwork, SwiGLUNetwork
 from ..layers.projections import token_positions
+from ..layers.sizes import check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,7 @@ class GPTConfig:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "depth", "positions"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise ArgumentError(name, size, "a whole number >= 1", "check the sizes")
+        check_sizes(self, "vocabulary", "width", "depth", "positions")
         if self.network not in ("swiglu", "gelu"):
             raise ArgumentError(
                 "network", repr(self.network), "swiglu or gelu", "check the spelling"

@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 from ..data.synthetic import IGNORED, TokenBatch
 from ..errors import ArgumentError, CorrectnessError, DataError
 from ..layers.gates import LogGate
+from ..splats import SplatField
 
 Evaluate = Callable[[nn.Module], float]
 AfterStep = Callable[[int, nn.Module, Optimizer], None]
@@ -136,7 +137,7 @@ def train(
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight matrices with decay; norms, biases, embeddings and gates of memory without."""
+    """Weight matrices with decay; the rest without, and all of `SPARED`."""
     spared: set[int] = set()
     for module in model.modules():
         if isinstance(module, SPARED):
@@ -152,7 +153,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 # Zero is no resting place for these: decay would move what they stand for.
-SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate)
+SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate, SplatField)
 
 
 def _step(
