@@ -246,7 +246,7 @@ class Recorder:
     def __init__(self) -> None:
         self.sources: list[Tensor] = []
 
-    def apply(self, source: Tensor) -> None:
+    def follow(self, source: Tensor) -> None:
         self.sources.append(source)
 
 

@@ -25,7 +25,7 @@ MARGIN = 1e-3
 class Statistic(Protocol):
     """Something known of each splat, which has to follow it to another slot."""
 
-    def apply(self, source: Tensor) -> object:
+    def follow(self, source: Tensor) -> object:
         """Go on with what was known of slot source[h, k]; forget it where that is -1."""
 
 
@@ -68,12 +68,12 @@ def apply_edit(
     field.alive.copy_(edit.splats.alive)
     moved += [p.grad for p in parameters.values() if p.grad is not None]
     for tensor in moved:
-        tensor.copy_(follow(tensor, edit.source))
+        tensor.copy_(followed(tensor, edit.source))
     for statistic in statistics:
-        statistic.apply(edit.source)
+        statistic.follow(edit.source)
 
 
-def follow(tensor: Tensor, source: Tensor) -> Tensor:
+def followed(tensor: Tensor, source: Tensor) -> Tensor:
     """The rows of [H, K, ...] that `source` [H, K] names, zeros where it is -1."""
     rows = _gather(tensor, source.clamp(min=0))
     return rows.masked_fill(_widen(source < 0, rows), 0)
