@@ -49,6 +49,18 @@ def partial_attention(
     return _fused(query, key, value, bias)
 
 
+def merge_partials(first: Partial, second: Partial) -> Partial:
+    """Attention over the keys of both parts, which must have no key in common."""
+    top = torch.maximum(first.lse, second.lse).detach()
+    top = torch.where(top == EMPTY, 0.0, top)
+    weights = (first.lse - top).exp(), (second.lse - top).exp()
+    mass = weights[0] + weights[1]
+    blind = mass == 0
+    mass = torch.where(blind, 1.0, mass)
+    out = first.out * (weights[0] / mass)[..., None] + second.out * (weights[1] / mass)[..., None]
+    return Partial(out, torch.where(blind, EMPTY, mass.log() + top))
+
+
 @functools.cache
 def fused_part_available() -> bool:
     """Whether this torch has the fused CPU kernel that also returns lse."""

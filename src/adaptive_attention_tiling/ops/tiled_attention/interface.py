@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, overload
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ...errors import ArgumentError, UnsupportedError
+from ..arguments import Explanation, check_implementation, check_padding_mask, check_tensors
 from ..softmax_attention import fused_part_available
 from .control import Control, check_control, check_finite
 from .layout import TileLayout
@@ -23,17 +23,6 @@ from .tiles import TileStore
 from .whole import attend_bidirectional, attend_causal
 
 IMPLEMENTATIONS = ("eager", "reference")
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Which implementation a call would take, and why."""
-
-    implementation: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.implementation}: {self.reason}"
 
 
 @overload
@@ -166,13 +155,7 @@ _ATTEND: dict[tuple[str, bool], Callable[..., tuple[list[BlockRead], TileStore |
 
 def explain(query: Tensor, *, implementation: str | None = None) -> Explanation:
     """Which implementation `tiled_attention` takes for this query, and why."""
-    if implementation is not None and implementation not in IMPLEMENTATIONS:
-        raise ArgumentError(
-            "implementation",
-            repr(implementation),
-            f"one of {IMPLEMENTATIONS} or None",
-            "check the spelling, or leave it out",
-        )
+    check_implementation(implementation, IMPLEMENTATIONS)
     if implementation is not None:
         return Explanation(implementation, "pinned by the caller")
     device = query.device.type
@@ -217,68 +200,13 @@ def check_shapes(
     key_padding_mask: Tensor | None,
 ) -> None:
     """Raise an ArgumentError for the first tensor that does not fit the others."""
-    named = {"query": query, "key": key, "value": value}
-    for name, tensor in named.items():
-        if tensor.dim() != 4:
-            raise ArgumentError(
-                name, f"shape {list(tensor.shape)}", "4 axes [B, H, T, D]", "add the batch axis"
-            )
-        if not tensor.is_floating_point():
-            raise ArgumentError(name, tensor.dtype, "a floating dtype", f"use {name}.float()")
-        if tensor.dtype != query.dtype or tensor.device != query.device:
-            raise ArgumentError(
-                name,
-                f"{tensor.dtype} on {tensor.device}",
-                f"{query.dtype} on {query.device} as query has",
-                f"use {name}.to(query)",
-            )
-    if key.shape[:3] != value.shape[:3]:
-        raise ArgumentError(
-            "value",
-            f"shape {list(value.shape)}",
-            f"[B, G, S] = {list(key.shape[:3])} as key has",
-            "pass the values of the same tokens",
-        )
-    if key.shape[0] != query.shape[0] or key.shape[3] != query.shape[3]:
-        raise ArgumentError(
-            "key",
-            f"shape {list(key.shape)}",
-            f"batch {query.shape[0]} and head width {query.shape[3]} as query has",
-            "check the order of axes: [B, H, T, D]",
-        )
-    if key.shape[1] == 0 or query.shape[1] % key.shape[1]:
-        raise ArgumentError(
-            "key",
-            f"{key.shape[1]} heads",
-            f"a divisor of the {query.shape[1]} query heads",
-            "check the number of key/value heads",
-        )
-    if key.shape[1] != query.shape[1] and not enable_gqa:
-        raise ArgumentError(
-            "enable_gqa",
-            f"False with {query.shape[1]} query and {key.shape[1]} key heads",
-            "True when they differ",
-            "pass enable_gqa=True if key heads are shared",
-        )
+    check_tensors(query, key, value, enable_gqa=enable_gqa)
     if is_causal and query.shape[2] != key.shape[2]:
         raise UnsupportedError(
             f"is_causal: got {query.shape[2]} queries and {key.shape[2]} keys; which key is a "
             "query's own is not known. Fix: use TiledState for a cache, or pass all queries."
         )
-    _check_mask(key_padding_mask, key)
-
-
-def _check_mask(mask: Tensor | None, key: Tensor) -> None:
-    if mask is None:
-        return
-    expected = [key.shape[0], key.shape[2]]
-    if list(mask.shape) != expected or mask.dtype != torch.bool:
-        raise ArgumentError(
-            "key_padding_mask",
-            f"{mask.dtype} {list(mask.shape)}",
-            f"torch.bool {expected}, True for tokens",
-            "pass attention_mask.bool() of the tokenizer",
-        )
+    check_padding_mask(key_padding_mask, key)
 
 
 def _resolution_by_block(
