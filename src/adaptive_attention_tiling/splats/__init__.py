@@ -13,11 +13,13 @@ from .coverage import (
 from .edits import Edit, birth, death, merge, no_edit, relocate, split
 from .field import Bounds, SplatField
 from .history import ActivationHistory, activation
+from .initial import INITIALIZERS, make_field
 from .moments import log_determinant, log_mass
 from .shift import ShiftDetector, ShiftReport, energy_test
 from .splats import KINDS, Kind, Splats
 
 __all__ = [
+    "INITIALIZERS",
     "KINDS",
     "ActivationHistory",
     "Bounds",
@@ -37,6 +39,7 @@ __all__ = [
     "energy_test",
     "log_determinant",
     "log_mass",
+    "make_field",
     "measure_coverage",
     "merge",
     "no_edit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -150,6 +151,36 @@ class SplatField(nn.Module):
         splats = _from_tensors("full", mean, scale, amplitude, lower.tril(-1))
         return cls(splats, background=background, norm_factor=norm_factor, bounds=bounds)
 
+    @staticmethod
+    def random(**options: Any) -> SplatField:
+        """See `initial.random`."""
+        from .initial import random
+
+        return random(**options)
+
+    @staticmethod
+    def kmeans(points: Float[Tensor, "H N D"], **options: Any) -> SplatField:
+        """See `initial.kmeans`."""
+        from .initial import kmeans
+
+        return kmeans(points, **options)
+
+    @staticmethod
+    def pca(points: Float[Tensor, "H N D"], **options: Any) -> SplatField:
+        """See `initial.pca`."""
+        from .initial import pca
+
+        return pca(points, **options)
+
+    @staticmethod
+    def from_teacher(
+        query: Float[Tensor, "H N D"], key: Float[Tensor, "H M D"], **options: Any
+    ) -> SplatField:
+        """See `teacher.from_teacher`."""
+        from .teacher import from_teacher
+
+        return from_teacher(query, key, **options)
+
     @property
     def heads(self) -> int:
         return self.raw_mean.shape[0]
@@ -218,29 +249,29 @@ class SplatField(nn.Module):
                 "keep kind, heads, capacity and width",
             )
         reach = self.bounds.mean
-        if not bool((splats.mean.abs() < reach).all()):
+        if not bool((splats.mean.abs() <= reach * (1 + _ROUNDING)).all()):
             raise ArgumentError(
                 "mean",
                 f"|mean| up to {float(splats.mean.abs().max()):.4g}",
-                f"coordinates below {reach}",
+                f"coordinates up to {reach}",
                 "pass bounds=Bounds(mean=...) that hold the centres",
             )
         amplitude = splats.log_amplitude.clamp(min=math.log(self.bounds.amplitude[0]) + 1e-3)
         raw = {
-            "raw_mean": reach * torch.atanh(splats.mean / reach),
+            "raw_mean": _outside_reach(splats.mean, reach),
             "raw_scale": _outside(splats.scale.log(), "scale", *self.bounds.scale),
             "raw_amplitude": _outside(amplitude, "amplitude", *self.bounds.amplitude),
         }
         if splats.factor is not None:
             largest = self.bounds.scale[1]
-            if not bool((splats.factor.abs() < largest).all()):
+            if not bool((splats.factor.abs() <= largest * (1 + _ROUNDING)).all()):
                 raise ArgumentError(
                     "factor",
                     f"entries up to {float(splats.factor.abs().max()):.4g}",
-                    f"entries below {largest}",
+                    f"entries up to {largest}",
                     "pass bounds=Bounds(scale=...) that hold them",
                 )
-            raw["raw_factor"] = largest * torch.atanh(splats.factor / largest)
+            raw["raw_factor"] = _outside_reach(splats.factor, largest)
         return raw
 
     def prepared(self) -> PreparedFeatures:
@@ -266,11 +297,16 @@ class SplatField(nn.Module):
         )
 
     def _background_raw(self, background: Tensor | float, like: Tensor) -> Tensor:
-        amplitude = torch.as_tensor(background, dtype=like.dtype, device=like.device)
+        amplitude = torch.as_tensor(background, dtype=torch.float64, device=like.device)
         if not bool((amplitude > 0).all()):
             raise ArgumentError("background", background, "amplitudes > 0, or None", "use None")
-        logs = amplitude.expand(like.shape[0]).log()
+        logs = amplitude.expand(like.shape[0]).log().to(like.dtype)
         return _outside(logs, "background", *self.bounds.amplitude)
+
+
+# A parameter that training drove to its bound, where rounding may lift it a little over, can be
+# read and set again; it comes back this close to the bound, where its gradient is not yet lost.
+_EDGE, _ROUNDING = 1e-6, 1e-5
 
 
 def _from_tensors(
@@ -302,11 +338,16 @@ def _within(raw: Tensor, low: float, high: float) -> Tensor:
 def _outside(logs: Tensor, name: str, low: float, high: float) -> Tensor:
     """The inverse of `_within`; values beyond the bounds are refused."""
     share = (logs - math.log(low)) / (math.log(high) - math.log(low))
-    if not bool(((share > 0) & (share < 1)).all()):
+    if not bool(((share >= -_ROUNDING) & (share <= 1 + _ROUNDING)).all()):
         raise ArgumentError(
             name,
             f"values from {float(logs.exp().min()):.4g} to {float(logs.exp().max()):.4g}",
             f"values between {low:g} and {high:g}",
             f"pass bounds=Bounds({'amplitude' if name == 'background' else name}=(low, high))",
         )
-    return torch.logit(share)
+    return torch.logit(share, eps=_EDGE)
+
+
+def _outside_reach(values: Tensor, reach: float) -> Tensor:
+    """The inverse of reach tanh(raw / reach)."""
+    return reach * torch.atanh((values / reach).clamp(-1 + _EDGE, 1 - _EDGE))

@@ -63,7 +63,8 @@ def prepare(
             eye = torch.eye(splats.factor.shape[-1]).to(mean)
             lower = torch.linalg.cholesky(eye + splats.factor.mT @ scaled)
             whitened = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)  # [H, K, R, D]
-            extra = (whitened, (whitened @ mean[..., None])[..., 0])
+            centres = (whitened @ mean[..., None])[..., 0]
+            extra = (whitened, centres, 0.5 * splats.log_amplitude)
             function = _low_rank
     if background is None:
         background = offset.new_zeros(splats.heads, 0)
@@ -87,10 +88,12 @@ def _diagonal(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
 
 
 def _low_rank(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    *_, whitened, centres = tensors
+    *_, whitened, centres, ceiling = tensors
     y = x - tensors[0]
     rows = torch.einsum("bhtd,hkrd->bhtkr", y, whitened) - centres[:, None]
-    return _finish(tensors, x, _diagonal_form(tensors, y) + 0.5 * rows.square().sum(-1))
+    logs = _diagonal_form(tensors, y) + 0.5 * rows.square().sum(-1)
+    # A difference of large numbers far along a factor: rounding must not lift it over the centre.
+    return _finish(tensors, x, torch.minimum(logs, ceiling[:, None]))
 
 
 def _full(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
