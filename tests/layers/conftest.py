@@ -1,6 +1,13 @@
 import pytest
 
-from adaptive_attention_tiling.layers import ProjectionConfig, SoftmaxAttentionConfig
+from adaptive_attention_tiling.layers import (
+    GateConfig,
+    GaussianSplatAttentionConfig,
+    LinearAttentionConfig,
+    ProjectionConfig,
+    SoftmaxAttentionConfig,
+    SplatFieldConfig,
+)
 
 PLAIN = ProjectionConfig(width=12, heads=4)
 FURNISHED = ProjectionConfig(
@@ -16,13 +23,46 @@ FURNISHED = ProjectionConfig(
     output_gate=True,
 )
 
+BY_HEAD = GateConfig(decay="head", write=True)
+
 MIXERS = {
     "softmax": SoftmaxAttentionConfig(projection=PLAIN),
     "softmax_furnished": SoftmaxAttentionConfig(projection=FURNISHED),
+    "gaussian_splat": GaussianSplatAttentionConfig(
+        projection=PLAIN, field=SplatFieldConfig(splats=5)
+    ),
+    "gaussian_splat_near": GaussianSplatAttentionConfig(
+        projection=PLAIN, field=SplatFieldConfig(splats=5, kind="scalar"), window=3, sinks=1
+    ),
+    "gaussian_splat_furnished": GaussianSplatAttentionConfig(
+        projection=FURNISHED,
+        field=SplatFieldConfig(splats=5, kind="low_rank", rank=1),
+        gates=GateConfig(decay="splat", write=True),
+        window=3,
+        sinks=1,
+    ),
+    "gaussian_splat_sparse": GaussianSplatAttentionConfig(
+        projection=FURNISHED,
+        field=SplatFieldConfig(splats=5, kind="full"),
+        gates=BY_HEAD,
+        top_m=2,
+    ),
+    "linear": LinearAttentionConfig(projection=PLAIN),
+    "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),
 }
+
+
+def needs_order(config) -> bool:
+    return getattr(config, "gates", GateConfig()).decay != "none"
 
 
 @pytest.fixture(params=MIXERS)
 def config(request):
     """A config of every mixer, bare and with everything on."""
+    return MIXERS[request.param]
+
+
+@pytest.fixture(params=[name for name, config in MIXERS.items() if not needs_order(config)])
+def config_without_order(request):
+    """A config of every mixer that can do without causality."""
     return MIXERS[request.param]

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
-from adaptive_attention_tiling.layers import ProjectionConfig, SoftmaxAttentionConfig
+from adaptive_attention_tiling.layers import (
+    GateConfig,
+    GaussianSplatAttentionConfig,
+    LinearAttentionConfig,
+    ProjectionConfig,
+    SoftmaxAttentionConfig,
+    SplatFieldConfig,
+)
 from adaptive_attention_tiling.models.gpt import GPT, GPTConfig
 from adaptive_attention_tiling.testing import assert_bit_equal, assert_close
 
@@ -10,6 +17,13 @@ V, C, T = 11, 12, 9
 PROJECTION = ProjectionConfig(width=C, heads=3, rotary_base=100.0, convolution_width=2)
 PLAIN = SoftmaxAttentionConfig(projection=ProjectionConfig(width=C, heads=2))
 FURNISHED = SoftmaxAttentionConfig(projection=PROJECTION)
+SPLAT = GaussianSplatAttentionConfig(
+    projection=PROJECTION,
+    field=SplatFieldConfig(splats=4),
+    gates=GateConfig(decay="head", write=True),
+    window=3,
+)
+LINEAR = LinearAttentionConfig(projection=PROJECTION)
 
 
 def config(**changes):
@@ -19,7 +33,7 @@ def config(**changes):
 
 MODELS = {
     "plain": config(),
-    "one mixer for each block": config(mixers=(FURNISHED, PLAIN)),
+    "one mixer for each block": config(mixers=(FURNISHED, SPLAT, LINEAR), depth=3),
     "learned positions": config(mixers=PLAIN, positions=20),
     "gelu, untied": config(network="gelu", tied=False),
 }

@@ -4,13 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError
+from .gates import GateConfig
+from .gaussian_splat import (
+    GaussianSplatAttention,
+    GaussianSplatAttentionConfig,
+    GaussianSplatCrossAttention,
+    SplatFieldConfig,
+)
+from .linear import LinearAttention, LinearAttentionConfig
 from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
 
-MixerConfig = SoftmaxAttentionConfig
+MixerConfig = SoftmaxAttentionConfig | GaussianSplatAttentionConfig | LinearAttentionConfig
 
 _MIXERS: dict[type, Callable[[Any], AbstractMixer]] = {
+    GaussianSplatAttentionConfig: GaussianSplatAttention,
+    LinearAttentionConfig: LinearAttention,
     SoftmaxAttentionConfig: SoftmaxAttention,
 }
 
@@ -25,11 +35,18 @@ def make_mixer(config: MixerConfig) -> AbstractMixer:
 
 __all__ = [
     "AbstractMixer",
+    "GateConfig",
+    "GaussianSplatAttention",
+    "GaussianSplatAttentionConfig",
+    "GaussianSplatCrossAttention",
+    "LinearAttention",
+    "LinearAttentionConfig",
     "MixerConfig",
     "MixerState",
     "ProjectionConfig",
     "SoftmaxAttention",
     "SoftmaxAttentionConfig",
     "SoftmaxCrossAttention",
+    "SplatFieldConfig",
     "make_mixer",
 ]

@@ -1,1 +1,1 @@
-"""Models of other libraries that run on attention of this one."""
+"""Models: our own decoder, and those of other libraries on attention of this one."""

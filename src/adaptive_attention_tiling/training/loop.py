@@ -120,7 +120,7 @@ def train(
     stream = iter(batches)
     started_s = time.process_time()
     model.train()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng({p.device for p in model.parameters() if p.is_cuda}):
         torch.manual_seed(config.seed)
         for step in range(1, config.steps + 1):
             losses.append(_step(model, _next(stream, step), optimizer, config, step))
