@@ -179,18 +179,41 @@ def test_a_head_without_splats_may_draw_any_point():
     assert pair.found[0].all()
 
 
-def test_outliers_are_not_sure_to_be_drawn():
+def crowd_and_outlier() -> tuple[Splats, Tensor]:
+    """One splat at 0, 200 points at distance 8 from it and one at 40."""
     splats = make("scalar", dead=(1, 2, 3, 4))
     splats.mean[:], splats.scale[:] = 0, 1
     crowd = torch.tensor([8.0, 0, 0], dtype=torch.float64).expand(H, 200, D)
     outlier = torch.tensor([0, 40.0, 0], dtype=torch.float64).expand(H, 1, D)
-    x = torch.cat([crowd, outlier], 1)
-    drawn = [uncovered(splats, x, 1, generator=generator(s)).points[0, 0, 1] for s in range(200)]
-    share = sum(float(d) == 40 for d in drawn) / 200
-    expected = (40**2 - typical_radius(D) ** 2) / (
-        40**2 - typical_radius(D) ** 2 + 200 * (8**2 - typical_radius(D) ** 2)
-    )
-    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / 200)
+    return splats, torch.cat([crowd, outlier], 1)
+
+
+def test_points_are_drawn_by_their_squared_distance_beyond_the_radius():
+    splats, x = crowd_and_outlier()
+    drawn = [
+        uncovered(splats, x, 1, generator=generator(s), radius=3.0).points[0, 0] for s in range(300)
+    ]
+    share = sum(d.tolist() == [0, 40, 0] for d in drawn) / len(drawn)
+    expected = (40**2 - 9) / (40**2 - 9 + 200 * (8**2 - 9))
+    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / len(drawn))
+
+
+def test_outliers_are_no_gaps_where_support_is_asked_for():
+    splats, x = crowd_and_outlier()
+    for seed in range(20):
+        gaps = uncovered(splats, x, 2, generator=generator(seed), support=0.01)
+        assert gaps.found[0].sum() == 1
+        assert gaps.points[0, gaps.found[0]].tolist() == [[8, 0, 0]]
+    assert uncovered(splats, x, 2, generator=generator()).found.all()
+
+
+def test_a_gap_is_placed_in_the_middle_of_its_points():
+    splats = make("diagonal", dead=())
+    splats.mean[:] = 0
+    middle = torch.tensor([30.0, 0, 0], dtype=torch.float64)
+    x = middle + torch.randn(H, 50, D, dtype=torch.float64)
+    gaps = uncovered(splats, x, 1, generator=generator(), radius=9.0)
+    assert_close(gaps.points[:, 0], x.mean(1))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from .field import Bounds, SplatField
 from .history import ActivationHistory, activation
 from .initial import INITIALIZERS, make_field
 from .moments import log_determinant, log_mass
+from .plan import Plan, plan_edits
+from .policy import AdaptationConfig, AdaptationPolicy, AdaptationReport
 from .shift import ShiftDetector, ShiftReport, energy_test
 from .splats import KINDS, Kind, Splats
 
@@ -22,11 +24,15 @@ __all__ = [
     "INITIALIZERS",
     "KINDS",
     "ActivationHistory",
+    "AdaptationConfig",
+    "AdaptationPolicy",
+    "AdaptationReport",
     "Bounds",
     "Coverage",
     "Edit",
     "Gaps",
     "Kind",
+    "Plan",
     "ShiftDetector",
     "ShiftReport",
     "SplatField",
@@ -43,6 +49,7 @@ __all__ = [
     "measure_coverage",
     "merge",
     "no_edit",
+    "plan_edits",
     "redundancy",
     "relocate",
     "split",

@@ -28,7 +28,7 @@ class Coverage(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """Points that no splat covers: `points` [H, n, D], of which those `found` [H, n] count."""
+    """Where splats are missing: `points` [H, n, D], of which only those `found` [H, n] count."""
 
     points: Tensor
     found: Tensor
@@ -61,7 +61,7 @@ def measure_coverage(
 ) -> Coverage:
     """How well splats cover points; `radius` None is the one that holds 95 % of a Gaussian."""
     squares = squared_distances(splats, points)
-    share = (squares.amin(-1) <= _radius(splats, radius) ** 2).to(points.dtype).mean(-1)
+    share = (squares.amin(-1) <= _radius(splats, radius, 0.95) ** 2).to(points.dtype).mean(-1)
     mass = log_mass(splats).masked_fill(~splats.alive, -torch.inf)
     logs = splats.log_amplitude[:, None] - 0.5 * squares
     density = logs.logsumexp(-1).mean(-1) - mass.logsumexp(-1)
@@ -77,40 +77,51 @@ def uncovered(
     generator: torch.Generator,
     scale: Float[Tensor, " H"] | float = 1.0,
     radius: float | None = None,
+    support: float = 0.0,
 ) -> Gaps:
-    """Draw up to `number` points a head that lie outside the radius of every living splat.
+    """Look for up to `number` places a head where points lie outside of every living splat.
 
-    They are drawn one after another, with probabilities proportional to the squared distance to
-    the nearest splat beyond the radius, as k-means++ draws its centres (Arthur and Vassilvitskii,
-    2007): where many points lie uncovered one is likely taken, and no single outlier is sure to
-    be. The splat that is to be born at a drawn point, of standard deviation `scale`, counts as one
-    from then on, so that one gap is not filled twice.
+    Points are drawn one after another, with probabilities proportional to their squared distance
+    to the nearest splat beyond the radius, as k-means++ draws its centres (Arthur and
+    Vassilvitskii, 2007): where many points lie uncovered one is likely taken, and no single
+    outlier is sure to be. The place is the mean of the uncovered points within the radius of the
+    splat of deviation `scale` that could be born at the drawn one. That splat counts from then on,
+    so that one gap is not filled twice.
 
     Args:
         generator: on the CPU; it alone decides what is drawn.
+        radius: beyond which a point is uncovered; None is the one that holds 99.9 % of a Gaussian,
+            so that the tails of well-placed splats are no gaps.
+        support: share of all points that have to make up a gap; fewer are outliers.
     """
     if number < 0:
         raise ArgumentError("number", number, "an integer >= 0", "pass number=1")
     heads = torch.arange(splats.heads, device=points.device)
-    limit = _radius(splats, radius) ** 2
+    limit = _radius(splats, radius, 0.999) ** 2
     nearest = squared_distances(splats, points).amin(-1)  # [H, N]
     far = torch.finfo(nearest.dtype).max ** 0.25  # a head without splats: all points alike
-    spread = torch.as_tensor(scale).to(points).expand(splats.heads)[:, None]
-    drawn, found = [], []
+    spread = torch.as_tensor(scale).to(points).expand(splats.heads)[:, None, None]
+    places, found = [], []
     for _ in range(number):
         excess = (nearest.clamp(max=far) - limit).clamp(min=0).double()
         ticket = torch.rand(splats.heads, 1, generator=generator, dtype=torch.float64)
         ends = excess.cumsum(-1)
         # Right: a point without excess has no width, and is never the one.
         at = torch.searchsorted(ends, ticket.to(ends.device) * ends[:, -1:], right=True)[:, 0]
-        chosen = points[heads, at.clamp(max=points.shape[1] - 1)]
-        drawn.append(chosen)
-        found.append(ends[:, -1] > 0)
-        distance = ((points - chosen[:, None]) / spread[..., None]).square().sum(-1)
-        nearest = torch.where(found[-1][:, None], torch.minimum(nearest, distance), nearest)
-    if not drawn:
+        drawn = points[heads, at.clamp(max=points.shape[1] - 1)][:, None]
+        around = ((points - drawn) / spread).square().sum(-1) <= limit
+        members = (around & (excess > 0)).to(points)  # [H, N]
+        size = members.sum(-1)
+        place = torch.einsum("hn,hnd->hd", members, points) / size.clamp(min=1)[:, None]
+        places.append(place)
+        found.append((size > 0) & (size >= support * points.shape[1]))
+        distance = ((points - place[:, None]) / spread).square().sum(-1)
+        # An outlier is not drawn again either.
+        distance = torch.where(around, 0, distance)
+        nearest = torch.where(size[:, None] > 0, torch.minimum(nearest, distance), nearest)
+    if not places:
         return Gaps(points[:, :0], points.new_zeros(splats.heads, 0, dtype=torch.bool))
-    return Gaps(torch.stack(drawn, 1), torch.stack(found, 1))
+    return Gaps(torch.stack(places, 1), torch.stack(found, 1))
 
 
 @torch.no_grad()
@@ -155,9 +166,9 @@ def _dense_overlap(splats: Splats) -> list[Tensor]:
     return rows
 
 
-def _radius(splats: Splats, radius: float | None) -> float:
+def _radius(splats: Splats, radius: float | None, share: float) -> float:
     if radius is None:
-        return typical_radius(splats.width)
+        return typical_radius(splats.width, share)
     if not radius > 0:
         raise ArgumentError("radius", radius, "a number > 0", "pass radius=None for the usual one")
     return radius
