@@ -51,16 +51,6 @@ def test_decay_by_splat_gives_every_head_short_and_long_memories():
     assert_close(decay.exp(), spread((0.5, 0.99), F).float().expand(B, H, T, F))
 
 
-@pytest.mark.parametrize("decay", ["head", "splat"])
-def test_padding_makes_nothing_forgotten(x, decay):
-    gates = MemoryGates(GateConfig(decay=decay), C, H, F)
-    padding = torch.ones(B, T, dtype=torch.bool)
-    padding[0, 1] = False
-    decay, _ = gates(x, padding)
-    assert (decay[0, :, 1] == 0).all()
-    assert (decay[1] < 0).all()
-
-
 def test_without_gates_there_are_none(x):
     assert MemoryGates(GateConfig(), C, H)(x) == (None, None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -85,19 +85,11 @@ class MemoryGates(nn.Module):
             self.decay = LogGate(width, spread(config.retention, heads))
         self.write = LogGate(width, torch.full((heads,), 0.5)) if config.write else None
 
-    def forward(
-        self, x: Float[Tensor, "B T C"], padding: Bool[Tensor, "B T"] | None = None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Log decay [B, H, T] or [B, H, T, F], and log gate [B, H, T].
-
-        `padding` is True for tokens; what is not one makes nothing forgotten.
-        """
+    def forward(self, x: Float[Tensor, "B T C"]) -> tuple[Tensor | None, Tensor | None]:
+        """Log decay [B, H, T] or [B, H, T, F], and log gate [B, H, T]."""
         decay = gate = None
         if self.decay is not None:
-            decay = self.decay(x)
-            if padding is not None:
-                decay = decay.masked_fill(~padding[..., None], 0.0)
-            decay = decay.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, F or 1]
+            decay = self.decay(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             decay = decay if self.by_splat else decay[..., 0]
         if self.write is not None:
             gate = self.write(x).transpose(1, 2)

@@ -120,7 +120,7 @@ class GaussianSplatAttention(AbstractMixer):
         return_state: bool,
     ) -> tuple[Float[Tensor, "B H T E"], Any]:
         refuse_scores(mask, type(self).__name__)
-        decay, gate = self.gates(x, mask.padding)
+        decay, gate = self.gates(x)
         return attend_by(
             splat_attention,
             *heads,
@@ -186,7 +186,7 @@ class GaussianSplatCrossAttention(nn.Module):
         else:
             seen = read_context_mask(context_mask, context)
             key, value = self.projections.keys_and_values(context, seen)
-            _, gate = self.gates(context, seen)
+            _, gate = self.gates(context)
         out, after = splat_attention(
             query,
             key,

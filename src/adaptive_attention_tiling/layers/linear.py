@@ -41,7 +41,7 @@ class LinearAttention(AbstractMixer):
         return_state: bool,
     ) -> tuple[Float[Tensor, "B H T E"], Any]:
         refuse_scores(mask, type(self).__name__)
-        decay, gate = self.gates(x, mask.padding)
+        decay, gate = self.gates(x)
         return attend_by(
             linear_attention,
             *heads,
