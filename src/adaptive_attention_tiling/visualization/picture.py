@@ -1,0 +1,81 @@
+"""A picture that stands alone: SVG with its own colours for light and dark pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from ..errors import ArgumentError
+
+# The colours of the reading report. A picture paints its own paper, so it is legible anywhere.
+_STYLE = """
+.aat{--paper:#fdfcfa;--ink:#1d1c1a;--soft:#66625a;--line:#dcd7cd;--s0:#0072b2;--s1:#b34700;
+--k0:#fdf6ea;--k1:#fcecd2;--k2:#fbe0b6;--k3:#fad297;--k4:#f8c276;--k5:#f5b055;--k6:#f09c38;
+--k7:#e98623;--k8:#dd7014;background:var(--paper);color:var(--ink);
+font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
+@media (prefers-color-scheme:dark){.aat{--paper:#16171a;--ink:#eae7e1;--soft:#a5a097;--line:#38393e;
+--s0:#56b4e9;--s1:#f0964a;--k0:#1d1c1c;--k1:#29231d;--k2:#382b1e;--k3:#48331e;--k4:#593c1e;
+--k5:#6b451d;--k6:#7e4f1b;--k7:#925918;--k8:#a96413}}
+.aat text{fill:var(--soft)}
+.aat .head{fill:var(--ink);font-size:14px;font-weight:600}
+.aat .paper{fill:var(--paper)}
+.aat .frame{fill:none;stroke:var(--line);vector-effect:non-scaling-stroke}
+.aat .token{fill:var(--soft);fill-opacity:.55}
+.aat .splat{fill:var(--s0);stroke:var(--s0);stroke-width:1.3;vector-effect:non-scaling-stroke}
+.aat .centre{fill:var(--s0)}
+.aat .near{fill:var(--s0)}
+.aat .far{fill:var(--s1)}
+.aat .mark{stroke:var(--ink);stroke-dasharray:4 3;fill:none}
+.aat .k0{fill:var(--k0)}.aat .k1{fill:var(--k1)}.aat .k2{fill:var(--k2)}.aat .k3{fill:var(--k3)}
+.aat .k4{fill:var(--k4)}.aat .k5{fill:var(--k5)}.aat .k6{fill:var(--k6)}.aat .k7{fill:var(--k7)}
+.aat .k8{fill:var(--k8)}
+""".strip()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A standalone SVG document. Notebooks show it; `save` writes it as .svg or .html."""
+
+    svg: str
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture; the ending of the path says as what."""
+        path = Path(path)
+        if path.suffix not in (".svg", ".html"):
+            raise ArgumentError(
+                "path", repr(str(path)), "a name that ends in .svg or .html", "add .svg"
+            )
+        text = self.svg
+        if path.suffix == ".html":
+            text = (
+                '<!doctype html><html lang="en"><meta charset="utf-8">'
+                '<meta name="color-scheme" content="light dark"><title>Splats</title>'
+                f"<body>{self.svg}</body></html>"
+            )
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+def picture(body: str, *, title: str, note: str, width: float, height: float) -> Picture:
+    """A picture of `body` under its title and note; the body begins at y = 52."""
+    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    return Picture(
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="aat" {size} role="img">'
+        f"<title>{escape(title)}</title><desc>{escape(note)}</desc><style>{_STYLE}</style>"
+        f'<rect class="paper" width="{width:g}" height="{height:g}"/>'
+        f"{label(16, 24, title, style='head')}{label(16, 42, note)}{body}</svg>"
+    )
+
+
+def label(
+    x: float, y: float, text: str, *, anchor: str = "start", style: str = "", turned: bool = False
+) -> str:
+    """A line of text; `turned` reads upwards."""
+    kind = f' class="{style}"' if style else ""
+    turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f"<text{kind} {place}{turn}>{escape(text)}</text>"
