@@ -1,6 +1,6 @@
 """reference = parallel = chunked = recurrent = step, in values and in every gradient."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -266,7 +266,7 @@ def test_packed_sequences_are_read_one_by_one(implementation, causal):
     packed = splat_attention(
         *row, case.field, cu_seqlens=torch.tensor(cuts), implementation=implementation, **settings
     )
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         if start == end:
             continue
         own = {

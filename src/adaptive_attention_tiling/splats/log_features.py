@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .splats import Splats
 
@@ -35,56 +36,59 @@ def prepare(
     """
     origin = splats.mean.detach().mean(1, keepdim=True)
     mean = splats.mean - origin
-    offset = 0.5 * splats.log_amplitude
-    if splats.kind == "scalar":
-        precision = splats.scale.square().reciprocal()[..., None]
-        linear, square = mean * precision, -0.5 * precision
-        offset = offset - 0.5 * (mean.square() * precision).sum(-1)
-        extra: tuple[Tensor, ...] = ()
-        function = _scalar
-    elif splats.kind == "full":
-        inverse = torch.linalg.solve_triangular(
-            splats.cholesky,
-            torch.eye(splats.width).to(mean).expand_as(splats.cholesky),
-            upper=False,
-        )
-        linear, square = inverse, (inverse @ mean[..., None])[..., 0]
-        extra = ()
-        function = _full
-    else:
-        precision = splats.scale.square().reciprocal()
-        linear, square = mean * precision, -0.5 * precision
-        offset = offset - 0.5 * (mean.square() * precision).sum(-1)
-        function, extra = _diagonal, ()
-        if splats.factor is not None:
-            # Woodbury: Sigma^-1 = P - W W^T with P = diag(1 / scale^2), W = P F C^-T and
-            # C C^T = I + F^T P F.
-            scaled = precision[..., None] * splats.factor
-            eye = torch.eye(splats.factor.shape[-1]).to(mean)
-            lower = torch.linalg.cholesky(eye + splats.factor.mT @ scaled)
-            whitened = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)  # [H, K, R, D]
-            centres = (whitened @ mean[..., None])[..., 0]
-            extra = (whitened, centres, 0.5 * splats.log_amplitude)
-            function = _low_rank
-    if background is None:
-        background = offset.new_zeros(splats.heads, 0)
-    else:
-        background = 0.5 * background[:, None]
+    peak = (0.5 * splats.log_amplitude).masked_fill(~splats.alive, -torch.inf)
+    rows = 0 if background is None else 1
     if norm_factor is None:
-        norm_factor = offset.new_zeros(0)
-    tensors = (origin, linear, square, offset, splats.alive, background, norm_factor, *extra)
-    return PreparedFeatures(function, tensors)
+        norm_factor = peak.new_zeros(0)
+
+    def with_background(tensor: Tensor) -> Tensor:
+        """A row of zeros more for a splat that is the same everywhere."""
+        return pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, rows)) if rows else tensor
+
+    def heights(offset: Tensor) -> Tensor:
+        return offset if background is None else torch.cat([offset, 0.5 * background[:, None]], 1)
+
+    if splats.kind == "full":
+        lower = splats.cholesky
+        eye = torch.eye(splats.width).to(mean).expand_as(lower)
+        inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+        centres = (inverse @ mean[..., None])[..., 0]
+        tensors = origin, norm_factor, heights(peak)
+        return PreparedFeatures(
+            _full, (*tensors, with_background(inverse), with_background(centres))
+        )
+    precision = splats.scale.square().reciprocal()
+    if splats.kind == "scalar":
+        precision = precision[..., None]
+    offset = peak - 0.5 * (mean.square() * precision).sum(-1)
+    tensors = origin, norm_factor, heights(offset)
+    linear, square = with_background(mean * precision), with_background(-0.5 * precision)
+    if splats.kind == "scalar":
+        return PreparedFeatures(_scalar, (*tensors, linear, square))
+    weights = torch.cat([square, linear], -1)
+    if splats.factor is None:
+        return PreparedFeatures(_diagonal, (*tensors, weights))
+    # Woodbury: Sigma^-1 = P - W W^T with P = diag(1 / scale^2), W = P F C^-T and
+    # C C^T = I + F^T P F.
+    scaled = precision[..., None] * splats.factor
+    eye = torch.eye(splats.factor.shape[-1]).to(mean)
+    lower = torch.linalg.cholesky(eye + splats.factor.mT @ scaled)
+    whitened = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)  # [H, K, R, D]
+    centres = with_background((whitened @ mean[..., None])[..., 0])
+    return PreparedFeatures(
+        _low_rank, (*tensors, weights, with_background(whitened), centres, heights(peak))
+    )
 
 
 def _scalar(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    origin, linear, square, offset, *_ = tensors
+    origin, norm_factor, offset, linear, square = tensors
     y = x - origin
-    quadratic = y.square().sum(-1, keepdim=True) * square[..., 0][:, None]
-    return _finish(tensors, x, quadratic + (y @ linear.mT + offset[:, None]))
+    logs = (y @ linear.mT).add_(offset[:, None])
+    return _tilted(logs + y.square().sum(-1, keepdim=True) * square.mT, norm_factor, x)
 
 
 def _diagonal(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    return _finish(tensors, x, _diagonal_form(tensors, x - tensors[0]))
+    return _tilted(_diagonal_form(tensors, x - tensors[0]), tensors[1], x)
 
 
 def _low_rank(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
@@ -93,25 +97,21 @@ def _low_rank(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
     rows = torch.einsum("bhtd,hkrd->bhtkr", y, whitened) - centres[:, None]
     logs = _diagonal_form(tensors, y) + 0.5 * rows.square().sum(-1)
     # A difference of large numbers far along a factor: rounding must not lift it over the centre.
-    return _finish(tensors, x, torch.minimum(logs, ceiling[:, None]))
+    return _tilted(torch.minimum(logs, ceiling[:, None]), tensors[1], x)
 
 
 def _full(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    origin, inverse, centres, offset, *_ = tensors
+    origin, norm_factor, offset, inverse, centres = tensors
     rows = torch.einsum("bhtd,hkrd->bhtkr", x - origin, inverse) - centres[:, None]
-    return _finish(tensors, x, offset[:, None] - 0.5 * rows.square().sum(-1))
+    return _tilted(offset[:, None] - 0.5 * rows.square().sum(-1), norm_factor, x)
 
 
 def _diagonal_form(tensors: tuple[Tensor, ...], y: Tensor) -> Tensor:
-    _, linear, square, offset, *_ = tensors
-    return torch.cat([y.square(), y], -1) @ torch.cat([square, linear], -1).mT + offset[:, None]
+    offset, weights = tensors[2:4]
+    return (torch.cat([y.square(), y], -1) @ weights.mT).add_(offset[:, None])
 
 
-def _finish(tensors: tuple[Tensor, ...], x: Tensor, logs: Tensor) -> Tensor:
-    alive, background, norm_factor = tensors[4:7]
-    logs = logs.masked_fill(~alive[:, None], -torch.inf)
-    if background.shape[-1]:
-        logs = torch.cat([logs, background[:, None].expand(*logs.shape[:-1], 1)], -1)
-    if norm_factor.numel():
-        logs = logs + 0.5 * norm_factor[:, None, None] * x.square().sum(-1, keepdim=True)
-    return logs
+def _tilted(logs: Tensor, norm_factor: Tensor, x: Tensor) -> Tensor:
+    if not norm_factor.numel():
+        return logs
+    return logs + 0.5 * norm_factor[:, None, None] * x.square().sum(-1, keepdim=True)

@@ -258,4 +258,4 @@ def _only_top(function: _Function, top_m: int, *, background: bool) -> _Function
 
 
 def _exponential(function: _Function) -> _Function:
-    return lambda tensors, x: function(tensors, x).exp()
+    return lambda tensors, x: function(tensors, x).exp_()

@@ -72,6 +72,7 @@ def _read(memory: Memory, sums: MemorySums, query: Tensor, chunk: int) -> Partia
         part = memory.read(parameters[:count], given, inputs[0].unflatten(1, (heads, -1)))
         return (part.out.flatten(1, 2), part.lse.flatten(1, 2)[..., None]), carry
 
+    sums = memory.start(sums)
     outputs, _ = chunk_scan(step, (*memory.tensors, *sums), (), (query.flatten(1, 2),), chunk=chunk)
     out, lse = (t.unflatten(1, (heads, -1)) for t in outputs)
     return Partial(out, lse[..., 0])

@@ -112,7 +112,7 @@ def absorbed(
         return (), memory.absorb(parameters[:count], MemorySums(*carry), piece)
 
     inputs = tuple(t for t in (key, value, gate, decay) if t is not None)
-    _, carry = chunk_scan(step, memory.tensors, sums, inputs, chunk=chunk)
+    _, carry = chunk_scan(step, memory.tensors, memory.start(sums), inputs, chunk=chunk)
     return MemorySums(*carry)
 
 
@@ -166,6 +166,7 @@ def scan_causally(
         tokens.decay,
         hold,
     ]
+    sums = memory.start(sums)
     carry: tuple[Tensor, ...] = sums
     if window:
         carry = (*sums, *(t[:, :, -window:] for t in (state.key, state.value, state.gate)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..softmax_attention import EMPTY, Partial
-from .memory import Chunk, MemorySums, normalised
+from ..softmax_attention import Partial
+from .memory import Chunk, MemorySums, normalised, without_level
 
 FeatureMap = Callable[[tuple[Tensor, ...], Tensor], Tensor]
 
@@ -32,6 +32,9 @@ class FeatureMemory:
     feature_map: FeatureMap
     kernel: Callable[[tuple[Tensor, ...], Tensor, Tensor], Tensor] | None = None
 
+    def start(self, sums: MemorySums) -> MemorySums:
+        return without_level(sums)
+
     def attend(
         self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
     ) -> tuple[Partial, MemorySums]:
@@ -43,39 +46,44 @@ class FeatureMemory:
             weights = read @ written.mT
         else:
             weights = self.kernel(tensors, query, chunk.key)
-        weights = weights.unflatten(2, (group, length))
         if chunk.gate is not None:
             strength = chunk.gate.exp()
-            weights = weights * strength.mT[:, :, None]
+            weights = weights * strength.mT
             written = written * strength
         if chunk.decay is None:
-            weights = weights.tril()
+            weights = weights.unflatten(2, (group, length)).tril().flatten(2, 3)
         else:
-            weights = weights * decay_matrix(chunk.decay)[:, :, None]
+            between = decay_matrix(chunk.decay)[:, :, None]
+            weights = (weights.unflatten(2, (group, length)) * between).flatten(2, 3)
             since_start = chunk.decay.cumsum(-2).exp()
             read = (read.unflatten(2, (group, length)) * since_start[:, :, None]).flatten(2, 3)
-        weights = weights.flatten(2, 3)
-        values, mass = _unscaled(sums)
-        numerator = weights @ chunk.value + read @ values
-        denominator = weights.sum(-1) + (read @ mass[..., None])[..., 0]
-        out = normalised(numerator, denominator)
-        part = Partial(out.out.unflatten(2, (group, length)), out.lse.unflatten(2, (group, length)))
-        return part, _added(values, mass, written, chunk)
+        part = normalised(
+            matmul_add(weights @ chunk.value, read, sums.values),
+            weights.sum(-1) + (read @ sums.mass[..., None])[..., 0],
+        )
+        return grouped(part, group), _added(sums, written, chunk)
 
     def absorb(self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk) -> MemorySums:
         written = self.feature_map(tensors, chunk.key)
         if chunk.gate is not None:
             written = written * chunk.gate.exp()
-        return _added(*_unscaled(sums), written, chunk)
+        return _added(sums, written, chunk)
 
     def read(self, tensors: tuple[Tensor, ...], sums: MemorySums, query: Tensor) -> Partial:
-        group, length = query.shape[2:4]
         features = self.feature_map(tensors, query.flatten(2, 3))
-        values, mass = _unscaled(sums)
-        part = normalised(features @ values, (features @ mass[..., None])[..., 0])
-        return Partial(
-            part.out.unflatten(2, (group, length)), part.lse.unflatten(2, (group, length))
-        )
+        part = normalised(features @ sums.values, (features @ sums.mass[..., None])[..., 0])
+        return grouped(part, query.shape[2])
+
+
+def grouped(part: Partial, group: int) -> Partial:
+    """[B, H, R L, ...] as [B, H, R, L, ...]."""
+    return Partial(part.out.unflatten(2, (group, -1)), part.lse.unflatten(2, (group, -1)))
+
+
+def matmul_add(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """total + left @ right, for [B, H, ...], in one pass over total."""
+    flat = (tensor.flatten(0, 1) for tensor in (total, left, right))
+    return torch.baddbmm(*flat).view_as(total)
 
 
 def decay_matrix(decay: Tensor) -> Tensor:
@@ -88,17 +96,17 @@ def decay_matrix(decay: Tensor) -> Tensor:
     return steps.cumsum(-2).exp().tril()
 
 
-def _unscaled(sums: MemorySums) -> tuple[Tensor, Tensor]:
-    factor = torch.where(sums.level == EMPTY, 0.0, sums.level).exp()
-    return sums.values * factor[..., None], sums.mass * factor
+def remaining(decay: Tensor) -> Tensor:
+    """log gamma from after each time to the end of the chunk."""
+    return decay.flip(-2).cumsum(-2).flip(-2) - decay
 
 
-def _added(values: Tensor, mass: Tensor, written: Tensor, chunk: Chunk) -> MemorySums:
+def _added(sums: MemorySums, written: Tensor, chunk: Chunk) -> MemorySums:
+    values, mass, level = sums
     if chunk.decay is not None:
-        after = chunk.decay.flip(-2).cumsum(-2).flip(-2) - chunk.decay
-        written = written * after.exp()
+        written = written * remaining(chunk.decay).exp()
         whole = chunk.decay.sum(-2).exp()
         values, mass = values * whole[..., None], mass * whole
-    values = values + written.mT @ chunk.value
-    mass = mass + written.sum(-2)
-    return MemorySums(values, mass, torch.zeros_like(mass))
+    return MemorySums(
+        matmul_add(values, written.mT, chunk.value), mass + written.sum(-2), level.clone()
+    )

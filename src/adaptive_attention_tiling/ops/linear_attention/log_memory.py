@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..softmax_attention import EMPTY, Partial
+from .feature_memory import remaining
 from .memory import Chunk, MemorySums, normalised
 
 _LEAF = 8
@@ -38,6 +39,9 @@ class LogMemory:
     heads: int
     features: int
     log_feature_map: LogFeatureMap
+
+    def start(self, sums: MemorySums) -> MemorySums:
+        return sums
 
     def attend(
         self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
@@ -87,8 +91,7 @@ def _through(read: Tensor, sums: MemorySums) -> Partial:
 
 
 def _added(sums: MemorySums, written: Tensor, decay: Tensor, value: Tensor) -> MemorySums:
-    after = decay.flip(-2).cumsum(-2).flip(-2) - decay
-    logs = written + after
+    logs = written + remaining(decay)
     kept = sums.level + decay.sum(-2)
     level = torch.maximum(kept.detach(), logs.detach().amax(-2))
     scale = torch.where(level == EMPTY, 0.0, level)
@@ -122,9 +125,7 @@ def _blocks(tensor: Tensor, size: int) -> Tensor:
 def _across(read: Tensor, written: Tensor, decay: Tensor, value: Tensor) -> Partial:
     """The second half of each block reads its first half; inputs [B, H, (R,) n, size, ...]."""
     half = read.shape[-2] // 2
-    first = decay[..., :half, :]
-    until_middle = first.flip(-2).cumsum(-2).flip(-2) - first
-    logs = written[..., :half, :] + until_middle
+    logs = written[..., :half, :] + remaining(decay[..., :half, :])
     scale = _top(logs, -2)
     keys = (logs - scale).exp()[:, :, None]
     asked = read[..., half:, :] + (decay[..., half:, :].cumsum(-2) + scale)[:, :, None]

@@ -54,6 +54,9 @@ class Memory(Protocol):
     @property
     def features(self) -> int: ...
 
+    def start(self, sums: MemorySums) -> MemorySums:
+        """The same sums as the other methods take them."""
+
     def attend(
         self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
     ) -> tuple[Partial, MemorySums]:
@@ -73,9 +76,16 @@ def empty_sums(memory: Memory, batch: int, value: Tensor) -> MemorySums:
     return MemorySums(value.new_zeros(*shape, value.shape[-1]), value.new_zeros(shape), level)
 
 
+def without_level(sums: MemorySums) -> MemorySums:
+    """The same sums with level 0, for features that need no scaling."""
+    factor = torch.where(sums.level == EMPTY, 0.0, sums.level.exp())
+    level = torch.zeros_like(sums.level)
+    return MemorySums(sums.values * factor[..., None], sums.mass * factor, level)
+
+
 def normalised(numerator: Tensor, mass: Tensor, level: Tensor | float = 0.0) -> Partial:
-    """numerator / mass, and log mass + level; zeros and EMPTY where there is no mass."""
+    """numerator / mass, and log mass + level; EMPTY where there is no mass."""
     nothing = mass <= torch.finfo(mass.dtype).tiny
-    mass = torch.where(nothing, 1.0, mass)
-    lse = torch.where(nothing, EMPTY, mass.log() + level)
-    return Partial(torch.where(nothing[..., None], 0.0, numerator / mass[..., None]), lse)
+    mass = mass.masked_fill(nothing, 1.0)
+    lse = (mass.log() + level).masked_fill(nothing, EMPTY)
+    return Partial(numerator / mass[..., None], lse)

@@ -86,14 +86,17 @@ class _Scan(torch.autograd.Function):
         chunks = -(-inputs[0].shape[-2] // ctx.chunk)
         width = len(carry)
         kept = [carry, *(boundaries[n * width : (n + 1) * width] for n in range(chunks - 1))]
-        parameter_grads = [torch.zeros_like(p) for p in parameters]
-        input_grads = [torch.zeros_like(t) for t in inputs]
+        parameter_grads: list[Tensor | None] = [None] * len(parameters)
+        input_grads = [
+            torch.empty_like(t) if need else None for t, need in zip(inputs, needed[2], strict=True)
+        ]
         for number in reversed(range(len(kept))):
             start = number * ctx.chunk
+            carried = needed[1] if number == 0 else tuple(t.is_floating_point() for t in carry)
             with torch.enable_grad():
                 leaves = (
                     _leaves(parameters, needed[0]),
-                    _leaves(kept[number], tuple(_carried(kept[number], needed[1], number))),
+                    _leaves(kept[number], carried),
                     _leaves(_slices(inputs, start, ctx.chunk), needed[2]),
                 )
                 outputs, final = ctx.step(*leaves)
@@ -103,18 +106,16 @@ class _Scan(torch.autograd.Function):
                 [leaf for part in leaves for leaf in part],
             )
             of_parameters, carry_grads, of_inputs = _parts(found, ctx.sizes)
-            for total, grad in zip(parameter_grads, of_parameters, strict=True):
-                total += grad
+            for n, grad in enumerate(of_parameters):
+                total = parameter_grads[n]
+                if total is None:
+                    parameter_grads[n] = grad
+                elif grad is not None:
+                    total += grad
             for whole, grad in zip(input_grads, of_inputs, strict=True):
-                whole[..., start : start + ctx.chunk, :] = grad
+                if whole is not None:
+                    whole[..., start : start + ctx.chunk, :] = 0.0 if grad is None else grad
         return (None, None, None, *parameter_grads, *carry_grads, *input_grads)
-
-
-def _carried(carry: Tensors, needed: Tensors, number: int) -> list[bool]:
-    """Which entries of a carry get gradients: after the first chunk, all that can."""
-    if number == 0:
-        return list(needed)  # type: ignore[arg-type]
-    return [tensor.is_floating_point() for tensor in carry]
 
 
 def _parts(values: Sequence[Any], sizes: tuple[int, int]) -> tuple[Any, Any, Any]:
@@ -122,19 +123,20 @@ def _parts(values: Sequence[Any], sizes: tuple[int, int]) -> tuple[Any, Any, Any
     return tuple(values[:first]), tuple(values[first:second]), tuple(values[second:])
 
 
-def _leaves(tensors: Tensors, needed: Sequence[Any]) -> Tensors:
-    return tuple(
-        t.detach().requires_grad_(bool(need)) for t, need in zip(tensors, needed, strict=True)
-    )
+def _leaves(tensors: Tensors, needed: Sequence[bool]) -> Tensors:
+    return tuple(t.detach().requires_grad_(need) for t, need in zip(tensors, needed, strict=True))
 
 
-def _gradients(results: Tensors, grads: Tensors, leaves: list[Tensor]) -> list[Tensor]:
-    """Gradients of sum(results . grads), zeros where a leaf has no part in it."""
-    pairs = [(r, g) for r, g in zip(results, grads, strict=True) if r.requires_grad]
+def _gradients(
+    results: Tensors, grads: Sequence[Tensor | None], leaves: list[Tensor]
+) -> list[Tensor | None]:
+    """Gradients of sum(results . grads); None where a leaf has no part in it."""
+    pairs = [
+        (r, g) for r, g in zip(results, grads, strict=True) if r.requires_grad and g is not None
+    ]
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    found: dict[int, Tensor] = {}
-    if pairs and wanted:
-        outputs, outer = zip(*pairs, strict=True)
-        values = torch.autograd.grad(outputs, wanted, outer, allow_unused=True)
-        found = {id(leaf): v for leaf, v in zip(wanted, values, strict=True) if v is not None}
-    return [found.get(id(leaf), torch.zeros_like(leaf)) for leaf in leaves]
+    if not pairs or not wanted:
+        return [None] * len(leaves)
+    outputs, outer = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, outer, allow_unused=True))
+    return [next(found) if leaf.requires_grad else None for leaf in leaves]

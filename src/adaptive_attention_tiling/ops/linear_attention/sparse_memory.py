@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..softmax_attention import Partial
-from .feature_memory import decay_matrix
+from .feature_memory import decay_matrix, grouped, remaining
 from .log_memory import LogFeatureMap
-from .memory import Chunk, MemorySums, normalised
+from .memory import Chunk, MemorySums, normalised, without_level
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class SparseMemory:
     log_feature_map: LogFeatureMap
     top: int
     background: bool
+
+    def start(self, sums: MemorySums) -> MemorySums:
+        return without_level(sums)
 
     def attend(
         self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
@@ -47,26 +50,22 @@ class SparseMemory:
             weights = weights * decay_matrix(chunk.decay)[:, :, None]
             since_start = chunk.decay.cumsum(-2).exp()
             read = (read.unflatten(2, (group, length)) * since_start[:, :, None]).flatten(2, 3)
-            after = chunk.decay.flip(-2).cumsum(-2).flip(-2) - chunk.decay
+            after = remaining(chunk.decay)
         weights = weights.flatten(2, 3)
         numerator, mass = self._looked_up(sums, read, rows)
         part = normalised(numerator + weights @ chunk.value, mass + weights.sum(-1))
-        part = Partial(
-            part.out.unflatten(2, (group, length)), part.lse.unflatten(2, (group, length))
-        )
-        return part, self._added(sums, written, places, after, chunk)
+        return grouped(part, group), self._added(sums, written, places, after, chunk)
 
     def absorb(self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk) -> MemorySums:
         written, places = self._written(tensors, chunk)
         after = None
         if chunk.decay is not None:
-            after = chunk.decay.flip(-2).cumsum(-2).flip(-2) - chunk.decay
+            after = remaining(chunk.decay)
         return self._added(sums, written, places, after, chunk)
 
     def read(self, tensors: tuple[Tensor, ...], sums: MemorySums, query: Tensor) -> Partial:
         part = normalised(*self._looked_up(sums, *self._chosen(tensors, query.flatten(2, 3))))
-        shape = query.shape[2:4]
-        return Partial(part.out.unflatten(2, shape), part.lse.unflatten(2, shape))
+        return grouped(part, query.shape[2])
 
     def _chosen(self, tensors: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Tensor]:
         logs, index = top_features(self.log_feature_map(tensors, x), self.top, self.background)
