@@ -57,7 +57,7 @@ def k_means(
         )
     centres = _spread_out(points, count, generator)
     for _ in range(iterations):
-        distance, labels = squared_distances(points, centres).min(-1)
+        distance, labels = _square_gaps(points, centres).min(-1)
         member = _membership(labels, count, points)
         sizes = member.sum(1)
         moved = (member.mT @ points) / sizes.clamp(min=1.0)[..., None]
@@ -68,11 +68,11 @@ def k_means(
         centres = moved
         if settled:
             break
-    labels = squared_distances(points, centres).argmin(-1)
+    labels = _square_gaps(points, centres).argmin(-1)
     return Clusters(centres, labels, _membership(labels, count, points).sum(1))
 
 
-def squared_distances(
+def _square_gaps(
     points: Float[Tensor, "H N D"], centres: Float[Tensor, "H K D"]
 ) -> Float[Tensor, "H N K"]:
     """|x - c|^2, never below zero, taken around the mean of the centres to stay accurate."""
@@ -120,10 +120,10 @@ def _spread_out(points: Tensor, count: int, generator: torch.Generator | None) -
     """k-means++: each next centre is a point drawn by its squared distance to those so far."""
     heads, number, _ = points.shape
     chosen = [draw(points.new_ones(heads, number), generator)]
-    distance = squared_distances(points, _take(points, chosen[0][:, None]))[..., 0]
+    distance = _square_gaps(points, _take(points, chosen[0][:, None]))[..., 0]
     for _ in range(count - 1):
         chosen.append(draw(distance, generator))
-        newest = squared_distances(points, _take(points, chosen[-1][:, None]))[..., 0]
+        newest = _square_gaps(points, _take(points, chosen[-1][:, None]))[..., 0]
         distance = torch.minimum(distance, newest)
     return _take(points, torch.stack(chosen, 1))
 

@@ -79,4 +79,4 @@ def responsibilities(
         slots, names = [*slots, field.count], [*names, "rest"]
     # A token that no feature reaches would divide zero by zero.
     shares = torch.softmax(logs[:, slots].clamp(min=-1e30), -1)
-    return shares.mT.cpu(), names
+    return shares.mT, names

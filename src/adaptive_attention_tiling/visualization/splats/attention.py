@@ -50,11 +50,11 @@ def attention_picture(
         )
     if scale is None:
         scale = field.width**-0.5
-    hidden = torch.zeros(len(queries), len(keys), dtype=torch.bool, device=queries.device)
+    hidden = torch.zeros(len(queries), len(keys), dtype=torch.bool)
     if is_causal:
         hidden = torch.ones_like(hidden).triu(1)
     softmax = torch.softmax((scale * queries @ keys.mT).masked_fill(hidden, -torch.inf), -1)
-    splat = implied_weights(field, queries, keys, head, hidden).to(softmax)
+    splat = implied_weights(field, queries, keys, head, hidden)
     distance = 0.5 * float((splat - softmax).abs().sum(-1).mean())
     shades = Shades(low=1e-3, high=1.0)
     second = _LEFT + _SIDE + _GAP
@@ -62,8 +62,8 @@ def attention_picture(
     body = (
         label(_LEFT, _TOP - 8, "splat field")
         + label(second, _TOP - 8, "softmax")
-        + shaded_grid(splat.cpu(), shades, x=_LEFT, y=_TOP, width=_SIDE, height=_SIDE)
-        + shaded_grid(softmax.cpu(), shades, x=second, y=_TOP, width=_SIDE, height=_SIDE)
+        + shaded_grid(splat, shades, x=_LEFT, y=_TOP, width=_SIDE, height=_SIDE)
+        + shaded_grid(softmax, shades, x=second, y=_TOP, width=_SIDE, height=_SIDE)
         + label(26, _TOP + _SIDE / 2, f"{len(queries)} queries", anchor="middle", turned=True)
         + label(_LEFT + _SIDE / 2, foot + 18, f"{len(keys)} keys", anchor="middle")
         + label(second + _SIDE / 2, foot + 18, f"{len(keys)} keys", anchor="middle")

@@ -35,7 +35,7 @@ def coverage_picture(
     if not 0 < radius < float("inf"):
         raise ArgumentError("radius", radius, "a finite number > 0", "leave it out")
     splats = one_head(field.splats(), head)
-    nearest = squared_distances(splats, tokens[None].to(splats.mean))[0].amin(-1).sqrt().cpu()
+    nearest = squared_distances(splats, tokens[None])[0].amin(-1).sqrt()
     share = float((nearest <= radius).double().mean())
     counts, end = histogram(nearest, radius)
     tallest = max(int(counts.max()), 1)

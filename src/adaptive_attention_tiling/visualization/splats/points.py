@@ -17,11 +17,11 @@ def check_head(field: SplatField, head: int) -> None:
 
 
 def one_head(splats: Splats, head: int) -> Splats:
-    """The splats of one head in float64, without gradients; H is 1."""
+    """The splats of one head on the CPU in float64, without gradients; H is 1."""
     arrays = splats.detached().arrays()
     return splats.with_arrays(
         {
-            name: array[head : head + 1].double() if array.is_floating_point() else array[[head]]
+            name: array[[head]].cpu().double() if array.is_floating_point() else array[[head]].cpu()
             for name, array in arrays.items()
         }
     )
@@ -30,7 +30,7 @@ def one_head(splats: Splats, head: int) -> Splats:
 def points_of_head(
     field: SplatField, name: str, points: Tensor, head: int, *, in_order: bool = False
 ) -> Float[Tensor, "N D"]:
-    """Points [H, N, D], or [B, H, T, D] with batches one after the other, of one head.
+    """Points [H, N, D], or [B, H, T, D] with batches one after the other, of one head, on the CPU.
 
     With `in_order` there must be only one sequence.
     """
@@ -49,7 +49,7 @@ def points_of_head(
         raise ArgumentError(name, f"{len(points)} sequences", "one sequence", f"pass {name}[:1]")
     if not bool(torch.isfinite(points[:, head]).all()):
         raise ArgumentError(name, "inf or nan", "finite points", "leave padded tokens out")
-    return points[:, head].flatten(0, 1).detach().double()
+    return points[:, head].flatten(0, 1).detach().cpu().double()
 
 
 def log_features_of_head(
@@ -58,4 +58,4 @@ def log_features_of_head(
     """The log features of one head at points of its own."""
     with torch.no_grad():
         everywhere = points.to(field.raw_mean).expand(1, field.heads, *points.shape)
-        return field.log_features(everywhere)[0, head].double()
+        return field.log_features(everywhere)[0, head].cpu().double()
