@@ -21,8 +21,16 @@ class Explanation:
         return f"{self.implementation}: {self.reason}"
 
 
-def check_tensors(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool) -> None:
-    """Raise an ArgumentError for the first tensor that does not fit the others."""
+def check_tensors(
+    query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool, allow_complex: bool = False
+) -> None:
+    """Raise an ArgumentError for the first tensor that does not fit the others.
+
+    With `allow_complex`, query and key may be complex together, of the value's precision.
+    """
+    if allow_complex and query.is_complex():
+        _check_complex(query, key, value)
+        query, key = query.real, key.real
     for name, tensor in {"query": query, "key": key, "value": value}.items():
         if tensor.dim() != 4:
             raise ArgumentError(
@@ -65,6 +73,24 @@ def check_tensors(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool
             "True when they differ",
             "pass enable_gqa=True if key heads are shared",
         )
+
+
+def _check_complex(query: Tensor, key: Tensor, value: Tensor) -> None:
+    if query.dtype not in (torch.complex64, torch.complex128):
+        raise ArgumentError(
+            "query", query.dtype, "torch.complex64 or torch.complex128", "use query.cfloat()"
+        )
+    for name, tensor, wanted in (
+        ("key", key, query.dtype),
+        ("value", value, query.dtype.to_real()),
+    ):
+        if tensor.dtype != wanted:
+            raise ArgumentError(
+                name,
+                tensor.dtype,
+                f"{wanted} beside a query of {query.dtype}",
+                f"use {name}.to({wanted})",
+            )
 
 
 def check_padding_mask(mask: Tensor | None, key: Tensor) -> None:

@@ -1,0 +1,272 @@
+"""The public call: checks its arguments, chooses an implementation and a memory."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import torch
+from jaxtyping import Bool, Float, Inexact, Int
+from torch import Tensor
+
+from ...errors import ArgumentError, UnsupportedError
+from ..arguments import Explanation, check_implementation, check_tensors
+from ..linear_attention import FeatureMemory, MemoryState
+from ..linear_attention.arguments import IMPLEMENTATIONS, check_arguments
+from ..linear_attention.attend import attend_with_memory
+from ..linear_attention.memory import Memory
+from ..softmax_attention import EMPTY
+from .costs import chunk_tokens, crossover_tokens
+from .kernel import FidelityKernel
+from .pairs import PairMemory, attend_all_pairs
+from .reference import reference_fidelity_attention
+
+BACKGROUND = 1e-4
+
+
+@overload
+def fidelity_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    is_causal: bool = ...,
+    scale: float | None = ...,
+    enable_gqa: bool = ...,
+    decay: Tensor | None = ...,
+    gate: Tensor | None = ...,
+    window: int = ...,
+    sinks: int = ...,
+    key_padding_mask: Tensor | None = ...,
+    cu_seqlens: Tensor | None = ...,
+    initial_state: MemoryState | None = ...,
+    return_state: Literal[False] = ...,
+    rollback_limit: int = ...,
+    background: float = ...,
+    implementation: str | None = ...,
+) -> Tensor: ...
+
+
+@overload
+def fidelity_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    is_causal: bool = ...,
+    scale: float | None = ...,
+    enable_gqa: bool = ...,
+    decay: Tensor | None = ...,
+    gate: Tensor | None = ...,
+    window: int = ...,
+    sinks: int = ...,
+    key_padding_mask: Tensor | None = ...,
+    cu_seqlens: Tensor | None = ...,
+    initial_state: MemoryState | None = ...,
+    return_state: Literal[True],
+    rollback_limit: int = ...,
+    background: float = ...,
+    implementation: str | None = ...,
+) -> tuple[Tensor, MemoryState]: ...
+
+
+def fidelity_attention(
+    query: Inexact[Tensor, "B H T m"],
+    key: Inexact[Tensor, "B G S m"],
+    value: Float[Tensor, "B G S E"],
+    *,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    decay: Float[Tensor, "B G S"] | None = None,
+    gate: Float[Tensor, "B G S"] | None = None,
+    window: int = 0,
+    sinks: int = 0,
+    key_padding_mask: Bool[Tensor, "B S"] | None = None,
+    cu_seqlens: Int[Tensor, " n"] | None = None,
+    initial_state: MemoryState | None = None,
+    return_state: bool = False,
+    rollback_limit: int = 0,
+    background: float = BACKGROUND,
+    implementation: str | None = None,
+) -> Tensor | tuple[Tensor, MemoryState]:
+    """Attention whose weights are fidelities of states: exactly linear in length.
+
+        o_i = sum_j w_ij v_j / sum_j w_ij,   w_ij = |<psi(q_i)|psi(k_j)>|^2 + background
+
+    with psi(x) = x / |x|, over all j, or j <= i if causal. The weight is a scalar product of
+    m (m + 1) / 2 real numbers, so that sums over keys are carried along instead of the keys;
+    README.md of this folder derives the forms.
+
+    Args:
+        query, key: amplitudes of states, of any norm. float32, float64, bfloat16, float16 (half
+            precision is computed in float32), or complex64 or complex128. With `enable_gqa`, H
+            may be a multiple of G. A zero vector is no state and has fidelity 0 with all; so has
+            one whose squared norm underflows.
+        value: real, of the precision of query and key.
+        is_causal: query i sees keys j <= i; needs T == S. Output i is, to the bit, independent of
+            all tokens after i.
+        scale: of the softmax logits scale Re<q|k> in the window and of sinks, which are of q and
+            k as given, not normalised; 1 / sqrt(m) if None.
+        decay: log gamma_t <= 0 for each time and key head: what has left the window is multiplied
+            by gamma_t at time t. Causal only.
+        gate: log of a factor in (0, 1] on the weight of each key once it has left the window.
+        window: the last `window` tokens (the query's own counts) are read by exact softmax, with
+            one normaliser for these and the fidelities: their w_ij is exp(scale Re<q|k>). Without
+            causality, keys |i - j| < window.
+        sinks: the first `sinks` tokens of each row are always read by exact softmax.
+        key_padding_mask: True for tokens, False for padding, which may stand anywhere. If causal,
+            outputs there are 0.
+        cu_seqlens: sequences packed one after another in a batch of one: 0, their ends, T.
+        initial_state: of an earlier call; what it has read comes before. With one new token this
+            is a generation step.
+        return_state: also return the state after the last token of each row (or sequence).
+        rollback_limit: how many tokens `MemoryState.rollback` may take back.
+        background: >= 0; the weight of keys whose state is orthogonal to the query's.
+        implementation: "reference" (loops), "parallel" (all at once; all pairs, if nothing comes
+            before or after), "chunked", "recurrent" (token by token), or None to choose;
+            `explain_fidelity_attention` tells the choice.
+
+    Returns:
+        [B, H, T, E] in the value's dtype, or (output, state). A query that sees no token, or only
+        tokens that weigh nothing, gets 0.
+
+    Raises:
+        ArgumentError: shapes, dtypes or settings that do not fit, each by name.
+        UnsupportedError: what has no meaning, such as decay without an order.
+
+    Source: the specification's plan for quantum geometric attention; the state is that of linear
+    attention (Katharopoulos et al. 2020, arXiv 2006.16236) with density matrices as features.
+    """
+    check_tensors(query, key, value, enable_gqa=enable_gqa, allow_complex=True)
+    kernel = _kernel(key, background)
+    memory = FeatureMemory(
+        (),
+        key.shape[1],
+        kernel.features,
+        lambda _, x: kernel.feature_map(kernel.states(x)),
+        lambda _, q, k: kernel.weights(kernel.states(q), kernel.states(k)),
+    )
+    given, numbers = (query, key), (_numbers(query), _numbers(key))
+    query, key = numbers
+    check_arguments(
+        query,
+        key,
+        value,
+        memory,
+        is_causal=is_causal,
+        enable_gqa=enable_gqa,
+        decay=decay,
+        gate=gate,
+        window=window,
+        sinks=sinks,
+        key_padding_mask=key_padding_mask,
+        cu_seqlens=cu_seqlens,
+        initial_state=initial_state,
+        return_state=return_state,
+        rollback_limit=rollback_limit,
+        implementation=implementation,
+    )
+    if decay is not None and decay.dim() == 4:
+        raise UnsupportedError("decay: fidelity attention forgets by head. Fix: pass [B, G, S]")
+    scale = kernel.dimension**-0.5 if scale is None else scale
+    if implementation == "reference":
+        if cu_seqlens is not None or rollback_limit or return_state:
+            raise UnsupportedError(
+                "implementation: the reference reads whole rows and returns no state. Fix: call "
+                "it sequence by sequence, or `reference_fidelity_attention` for its sums."
+            )
+        out, _ = reference_fidelity_attention(
+            *given,
+            value,
+            is_causal=is_causal,
+            scale=scale,
+            decay=decay,
+            gate=gate,
+            window=window,
+            sinks=sinks,
+            key_padding_mask=key_padding_mask,
+            initial_state=initial_state,
+            background=background,
+        )
+        return out
+    if implementation is None:
+        implementation, _ = _choice(*given, is_causal=is_causal)
+    only_pairs = implementation == "parallel" and initial_state is None and not return_state
+    if only_pairs and not (is_causal or window or sinks or cu_seqlens is not None):
+        return _between_sets(kernel, query, key, value, gate, key_padding_mask)
+    reader: Memory = PairMemory(kernel, memory) if only_pairs else memory
+    out, state = attend_with_memory(
+        reader,
+        query,
+        key,
+        value,
+        is_causal=is_causal,
+        scale=scale,
+        decay=decay,
+        gate=gate,
+        window=window,
+        sinks=sinks,
+        key_padding_mask=key_padding_mask,
+        cu_seqlens=cu_seqlens,
+        initial_state=initial_state,
+        rollback_limit=rollback_limit,
+        chunk={
+            "parallel": max(1, query.shape[2], key.shape[2]),
+            "chunked": chunk_tokens(kernel.features),
+            "recurrent": 1,
+        }[implementation],
+    )
+    return (out, state) if return_state else out
+
+
+def explain_fidelity_attention(
+    query: Inexact[Tensor, "B H T m"],
+    key: Inexact[Tensor, "B G S m"],
+    *,
+    is_causal: bool = False,
+    implementation: str | None = None,
+) -> Explanation:
+    """Which implementation `fidelity_attention` takes for these tokens, and why."""
+    check_implementation(implementation, IMPLEMENTATIONS)
+    if implementation is not None:
+        return Explanation(implementation, "pinned by the caller")
+    return Explanation(*_choice(query, key, is_causal=is_causal))
+
+
+def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
+    kernel = _kernel(key, BACKGROUND)
+    tokens, limit = key.shape[2], crossover_tokens(kernel.features)
+    if tokens <= limit:
+        return "parallel", f"quadratic: {tokens} tokens, and up to {limit} pairs are cheaper"
+    return (
+        "chunked",
+        f"linear: {tokens} tokens, more than the {limit} up to which pairs are cheaper",
+    )
+
+
+def _kernel(key: Tensor, background: float) -> FidelityKernel:
+    if isinstance(background, bool) or not 0 <= background < float("inf"):
+        raise ArgumentError("background", background, "a number >= 0", "use 0 for none")
+    return FidelityKernel(key.shape[-1], key.is_complex(), float(background))
+
+
+def _numbers(states: Tensor) -> Tensor:
+    """Complex amplitudes [..., m] as real numbers [..., 2m]: then Re<q|k> is q . k."""
+    return torch.cat([states.real, states.imag], -1) if states.is_complex() else states
+
+
+def _between_sets(
+    kernel: FidelityKernel,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    gate: Tensor | None,
+    mask: Tensor | None,
+) -> Tensor:
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    gate = None if gate is None else gate.to(dtype)
+    if mask is not None:
+        gate = torch.zeros_like(value[..., 0], dtype=dtype) if gate is None else gate
+        gate = gate.masked_fill(~mask[:, None], EMPTY)
+    out = attend_all_pairs(kernel, query.to(dtype), key.to(dtype), value.to(dtype), gate)
+    return out.to(value.dtype)
