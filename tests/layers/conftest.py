@@ -1,6 +1,7 @@
 import pytest
 
 from adaptive_attention_tiling.layers import (
+    FidelityAttentionConfig,
     GateConfig,
     GaussianSplatAttentionConfig,
     LinearAttentionConfig,
@@ -46,6 +47,11 @@ MIXERS = {
         field=SplatFieldConfig(splats=5, kind="full"),
         gates=BY_HEAD,
         top_m=2,
+    ),
+    "fidelity": FidelityAttentionConfig(projection=PLAIN, state_width=5),
+    "fidelity_near": FidelityAttentionConfig(projection=PLAIN, state_width=5, window=3, sinks=1),
+    "fidelity_furnished": FidelityAttentionConfig(
+        projection=FURNISHED, state_width=6, gates=BY_HEAD, window=3, sinks=1
     ),
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),

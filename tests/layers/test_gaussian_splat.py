@@ -64,6 +64,12 @@ def test_tokens_are_weighed_by_the_splats_that_they_share(x):
     assert_close(layer(x), layer.projections.output(heads.flatten(1, 2), x))
 
 
+def test_only_the_nearest_splats_of_a_token_are_read(x):
+    everything, nearest = layer_of(), layer_of(top_m=1)
+    nearest.load_state_dict(everything.state_dict())
+    assert (nearest(x) - everything(x)).abs().max() > 1e-4
+
+
 def test_the_state_does_not_grow(x):
     layer = layer_of(window=2)
     _, short = layer(x[:, :3], return_state=True)

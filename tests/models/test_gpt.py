@@ -83,6 +83,15 @@ def test_padding_on_the_left_changes_nothing_even_in_generation(model, tokens, f
     assert_close(torch.cat([start, rest], 1)[1:], model(tokens[1:]))
 
 
+def test_a_mask_that_softmax_alone_understands_reaches_it(tokens):
+    model = GPT(config()).double()
+    blind = torch.ones(2, 1, T, T, dtype=torch.bool)
+    blind[:, :, -1, 2] = False  # the last token does not see the third
+    out, seeing = model(tokens, attn_mask=blind), model(tokens)
+    assert_close(out[:, :-1], seeing[:, :-1])
+    assert (out[:, -1] - seeing[:, -1]).abs().max() > 1e-6
+
+
 def test_a_tied_model_has_one_embedding_less():
     def size(model):
         return sum(parameter.numel() for parameter in model.parameters())

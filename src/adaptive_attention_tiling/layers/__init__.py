@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError
+from .fidelity import FidelityAttention, FidelityAttentionConfig
 from .gates import GateConfig
 from .gaussian_splat import (
     GaussianSplatAttention,
@@ -16,9 +17,15 @@ from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
 
-MixerConfig = SoftmaxAttentionConfig | GaussianSplatAttentionConfig | LinearAttentionConfig
+MixerConfig = (
+    SoftmaxAttentionConfig
+    | GaussianSplatAttentionConfig
+    | FidelityAttentionConfig
+    | LinearAttentionConfig
+)
 
 _MIXERS: dict[type, Callable[[Any], AbstractMixer]] = {
+    FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
     LinearAttentionConfig: LinearAttention,
     SoftmaxAttentionConfig: SoftmaxAttention,
@@ -35,6 +42,8 @@ def make_mixer(config: MixerConfig) -> AbstractMixer:
 
 __all__ = [
     "AbstractMixer",
+    "FidelityAttention",
+    "FidelityAttentionConfig",
     "GateConfig",
     "GaussianSplatAttention",
     "GaussianSplatAttentionConfig",
