@@ -153,6 +153,15 @@ def test_it_goes_on_where_it_was_saved():
         assert_bit_equal(two.state_dict()[name], buffer)
 
 
+def test_each_comparison_draws_its_own_permutations():
+    x = same(1, 10)[0]
+    detector = ShiftDetector(D, reference=R, window=W)
+    first, second = detector.update(x), detector.update(x[R:])
+    assert second.checks == 2
+    assert second.statistic == first.statistic
+    assert second.threshold != first.threshold
+
+
 def test_vectors_that_are_all_the_same_are_no_shift():
     detector = ShiftDetector(D, reference=R, window=W)
     assert not detector.update(torch.full((R + 3 * W, D), 0.1)).shifted

@@ -93,18 +93,13 @@ def _raw_values(field: SplatField, edit: Edit) -> dict[str, Tensor]:
     for name in old.keys() - {"alive"}:
         same = _gather(old[name], origin) == new[name]
         kept &= same.flatten(2).all(-1) if same.dim() > 2 else same
-    # Kept rows may lie at a bound, from which there is no way back to a parameter.
-    inside = {n: torch.where(_widen(kept, a), _inert(n), a) for n, a in new.items() if n != "alive"}
-    inside["alive"] = new["alive"]
-    raw = field.raw_values(_within_bounds(edit.splats.with_arrays(inside), field.bounds))
+    # Kept rows may lie at a bound, from which there is no way back to a parameter; moved inside
+    # like the others, they are then passed over.
+    raw = field.raw_values(_within_bounds(edit.splats, field.bounds))
     return {
         name: torch.where(_widen(kept, values), _gather(getattr(field, name), origin), values)
         for name, values in raw.items()
     }
-
-
-def _inert(name: str) -> float:
-    return 1.0 if name == "scale" else 0.0
 
 
 def _within_bounds(splats: Splats, bounds: Bounds) -> Splats:
