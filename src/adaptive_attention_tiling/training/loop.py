@@ -116,7 +116,7 @@ def train(
     optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=config.betas)
     losses: list[float] = []
     evaluations: list[Evaluation] = []
-    steps_to_target = None
+    target, steps_to_target = config.target_accuracy, None
     stream = iter(batches)
     started_s = time.process_time()
     model.train()
@@ -129,11 +129,15 @@ def train(
             if evaluate is None or (step % config.evaluate_every and step != config.steps):
                 continue
             evaluations.append(Evaluation(step, _evaluated(model, evaluate)))
-            if _reached(evaluations[-1], config.target_accuracy):
+            if target is not None and evaluations[-1].accuracy >= target:
                 steps_to_target = step
                 break
     cpu_s = time.process_time() - started_s
     return TrainingResult(tuple(losses), tuple(evaluations), steps_to_target, cpu_s)
+
+
+# Zero is no resting place for these: decay would move what they stand for.
+SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate, SplatField)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -150,10 +154,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         {"params": without, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-# Zero is no resting place for these: decay would move what they stand for.
-SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate, SplatField)
 
 
 def _step(
@@ -186,10 +186,6 @@ def _evaluated(model: nn.Module, evaluate: Evaluate) -> float:
         accuracy = float(evaluate(model))
     model.train()
     return accuracy
-
-
-def _reached(evaluation: Evaluation, target: float | None) -> bool:
-    return target is not None and evaluation.accuracy >= target
 
 
 def _next(stream: Iterator[TokenBatch], step: int) -> TokenBatch:
