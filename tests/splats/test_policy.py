@@ -85,6 +85,8 @@ def test_golden_a_splat_that_does_nothing_goes_where_it_is_missed():
     assert plan[1:] == (0, 0, 0, 0, 1)
     assert plan.edit.splats.mean.flatten().tolist() == [0, 30, 10]
     assert plan.edit.source.tolist() == [[0, -1, 2]]
+    spare = plan_for(line([0, 5, 10, NAN]), [0.5, 0.0, 0.5, 0.0], [0, 10, 30])
+    assert spare[1:] == (0, 0, 0, 0, 1), "one gap is filled once"
 
 
 def test_golden_it_dies_where_all_is_covered():
@@ -248,6 +250,8 @@ def test_interrupted_training_goes_on_bit_for_bit(kind):
     assert sum(report.edits for report in expected) > 5
     for name, value in whole[0].state_dict().items():
         assert_bit_equal(second[0].state_dict()[name], value)
+    assert_bit_equal(second[2].sample, whole[2].sample)
+    assert_bit_equal(second[2].generator.get_state(), whole[2].generator.get_state())
     for name in ("merges", "splits"):
         assert any(getattr(report, name) for report in expected), name
 
