@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .errors import MissingDependencyError as MissingDependencyError
     from .errors import UnsupportedError as UnsupportedError
     from .inference.cache import TiledCache as TiledCache
+    from .ops.fidelity_attention import explain_fidelity_attention as explain_fidelity_attention
+    from .ops.fidelity_attention import fidelity_attention as fidelity_attention
     from .ops.tiled_attention import TiledAttentionConfig as TiledAttentionConfig
     from .ops.tiled_attention import explain as explain
     from .ops.tiled_attention import tiled_attention as tiled_attention
@@ -28,6 +30,8 @@ _HOME = {
     "TiledCache": ".inference.cache",
     "UnsupportedError": ".errors",
     "explain": ".ops.tiled_attention",
+    "explain_fidelity_attention": ".ops.fidelity_attention",
+    "fidelity_attention": ".ops.fidelity_attention",
     "tiled_attention": ".ops.tiled_attention",
 }
 

@@ -189,12 +189,15 @@ def fidelity_attention(
             background=background,
         )
         return out
+    by_pairs = initial_state is None and not return_state
+    if not (is_causal or window):
+        by_pairs = by_pairs and not sinks and cu_seqlens is None
     if implementation is None:
-        implementation, _ = _choice(*given, is_causal=is_causal)
-    only_pairs = implementation == "parallel" and initial_state is None and not return_state
-    if only_pairs and not (is_causal or window or sinks or cu_seqlens is not None):
+        implementation = _choice(*given, is_causal=is_causal)[0] if by_pairs else "chunked"
+    by_pairs = by_pairs and implementation == "parallel"
+    if by_pairs and not (is_causal or window):
         return _between_sets(kernel, query, key, value, gate, key_padding_mask)
-    reader: Memory = PairMemory(kernel, memory) if only_pairs else memory
+    reader: Memory = PairMemory(kernel, memory) if by_pairs else memory
     out, state = attend_with_memory(
         reader,
         query,
@@ -226,7 +229,11 @@ def explain_fidelity_attention(
     is_causal: bool = False,
     implementation: str | None = None,
 ) -> Explanation:
-    """Which implementation `fidelity_attention` takes for these tokens, and why."""
+    """Which implementation `fidelity_attention` takes for these tokens, and why.
+
+    A call with a state before or after, or without causality with sinks or packed sequences and
+    no window, needs sums in any case and is always "chunked".
+    """
     check_implementation(implementation, IMPLEMENTATIONS)
     if implementation is not None:
         return Explanation(implementation, "pinned by the caller")
@@ -235,7 +242,7 @@ def explain_fidelity_attention(
 
 def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
     kernel = _kernel(key, BACKGROUND)
-    tokens, limit = key.shape[2], crossover_tokens(kernel.features)
+    tokens, limit = key.shape[2], crossover_tokens(kernel.features, is_causal=is_causal)
     if tokens <= limit:
         return "parallel", f"quadratic: {tokens} tokens, and up to {limit} pairs are cheaper"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -69,45 +70,45 @@ def reference_fidelity_attention(
     given = value.dtype
     if given in (torch.float16, torch.bfloat16):
         query, key, value = query.float(), key.float(), value.float()
-    shared, m = query.shape[1] // key.shape[1], key.shape[-1]
-    out = value.new_zeros(*query.shape[:3], value.shape[-1])
+    groups, m = key.shape[1], key.shape[-1]
+    queries = query.unflatten(1, (groups, -1))
+    out = value.new_zeros(*queries.shape[:-1], value.shape[-1])
     values = key.new_zeros(*key.shape[:2], value.shape[-1], m, m)
     mass = key.new_zeros(*key.shape[:2], m, m)
-    for b in range(query.shape[0]):
+    for b, g in product(range(query.shape[0]), range(groups)):
         seen = torch.ones(key.shape[2], dtype=torch.bool)
         places = (seen if key_padding_mask is None else key_padding_mask[b]).nonzero()[:, 0]
-        for h in range(query.shape[1]):
-            g = h // shared
-            memory = _at_start(initial_state, kernel, b, g, value)
-            new = []
-            for n, t in enumerate(places.tolist()):
-                log = value.new_zeros(()) if gate is None else gate[b, g, t].to(value)
-                k = key[b, g, t]
-                new.append(Entry(_state(k), k, value[b, g, t], log, memory.length + n))
-            if is_causal:
-                for t, entry in zip(places.tolist(), new, strict=True):
-                    forget = None if decay is None else decay[b, g, t].to(value)
-                    memory = _after(memory, entry, forget, window, sinks)
-                    near = memory.first + [e for e in memory.recent if e.position >= sinks]
-                    far = memory.far
-                    out[b, h, t] = _mean(query[b, h, t], near, far, memory.past, scale, background)
-            else:
-                far = [entry for entry in new if entry.position >= sinks]
-                for i in range(query.shape[2]):
-                    close = [
-                        entry.position < sinks or abs(i - j) < window
-                        for j, entry in zip(places.tolist(), new, strict=True)
-                    ]
-                    near = [entry for entry, here in zip(new, close, strict=True) if here]
-                    rest = [entry for entry, here in zip(new, close, strict=True) if not here]
-                    near = memory.first + near
-                    out[b, h, i] = _mean(query[b, h, i], near, rest, memory.past, scale, background)
-            if h % shared == 0:
-                for entry in far:
-                    rho = torch.outer(entry.state, entry.state.conj()) * entry.log.exp()
-                    values[b, g] = values[b, g] + rho * entry.value[:, None, None]
-                    mass[b, g] = mass[b, g] + rho
-    return out.to(given), (values, mass)
+        memory = _at_start(initial_state, kernel, b, g, value)
+        new = []
+        for n, t in enumerate(places.tolist()):
+            log = value.new_zeros(()) if gate is None else gate[b, g, t].to(value)
+            k = key[b, g, t]
+            new.append(Entry(_state(k), k, value[b, g, t], log, memory.length + n))
+        if is_causal:
+            for t, entry in zip(places.tolist(), new, strict=True):
+                forget = None if decay is None else decay[b, g, t].to(value)
+                memory = _after(memory, entry, forget, window, sinks)
+                near = memory.first + [e for e in memory.recent if e.position >= sinks]
+                for r, q in enumerate(queries[b, g, :, t]):
+                    out[b, g, r, t] = _mean(q, near, memory.far, memory.past, scale, background)
+            far = memory.far
+        else:
+            far = [entry for entry in new if entry.position >= sinks]
+            for i in range(query.shape[2]):
+                close = [
+                    entry.position < sinks or abs(i - j) < window
+                    for j, entry in zip(places.tolist(), new, strict=True)
+                ]
+                near = [entry for entry, here in zip(new, close, strict=True) if here]
+                rest = [entry for entry, here in zip(new, close, strict=True) if not here]
+                near = memory.first + near
+                for r, q in enumerate(queries[b, g, :, i]):
+                    out[b, g, r, i] = _mean(q, near, rest, memory.past, scale, background)
+        for entry in far:
+            rho = torch.outer(entry.state, entry.state.conj()) * entry.log.exp()
+            values[b, g] = values[b, g] + rho * entry.value[:, None, None]
+            mass[b, g] = mass[b, g] + rho
+    return out.flatten(1, 2).to(given), (values, mass)
 
 
 def _state(x: Tensor) -> Tensor:
@@ -139,32 +140,31 @@ def _mean(
     scale: float,
     background: float,
 ) -> Tensor:
+    """Every weight may be multiplied by exp(-shift), so that none overflows."""
     psi = _state(query)
-    logits = [scale * (query.conj() * entry.key).real.sum() for entry in near]
-    if not logits and not far and past is None:
-        raise AssertionError("a token reads at least itself, or is not asked")
-    # Every weight may be multiplied by exp(-shift), so that none overflows.
-    shift = torch.stack(logits).max().detach() if logits else torch.zeros(())
-    if far or past is not None:
-        shift = shift.clamp(min=0.0)
-    weights = [(logit - shift).exp() for logit in logits]
-    for entry in far:
-        overlap = (psi.conj() * entry.state).sum()
+    shift = psi.real.new_zeros(())
+    numerator, total = shift, shift
+    if near:
+        logits = scale * (torch.stack([entry.key for entry in near]) @ query.conj()).real
+        shift = logits.detach().max()
+        if far or past is not None:
+            shift = shift.clamp(min=0.0)
+        weights = (logits - shift).exp()
+        numerator = weights @ torch.stack([entry.value for entry in near])
+        total = weights.sum()
+    if far:
+        overlap = torch.stack([entry.state for entry in far]) @ psi.conj()
         fidelity = (overlap * overlap.conj()).real
-        weights.append((fidelity + background) * (entry.log - shift).exp())
-    stacked = torch.stack([entry.value for entry in near + far]) if near + far else None
-    numerator: Tensor | float = 0.0
-    total: Tensor | float = 0.0
-    if stacked is not None:
-        numerator, total = torch.stack(weights) @ stacked, torch.stack(weights).sum()
+        logs = torch.stack([entry.log for entry in far])
+        weights = (fidelity + background) * (logs - shift).exp()
+        numerator = numerator + weights @ torch.stack([entry.value for entry in far])
+        total = total + weights.sum()
     if past is not None:
         factor = (past.log - shift).exp()
         read = torch.einsum("i,eij,j->e", psi.conj(), past.values, psi).real + past.plain_values
         numerator = numerator + factor * read
         read = torch.einsum("i,ij,j->", psi.conj(), past.mass, psi).real + past.plain_mass
         total = total + factor * read
-    assert isinstance(numerator, Tensor)
-    assert isinstance(total, Tensor)
     return numerator / total if total > 0 else torch.zeros_like(numerator)
 
 

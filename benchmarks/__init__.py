@@ -1,0 +1,1 @@
+"""Measurements, one file a subject: `python -m benchmarks NAME [--json PATH] [--quick]`."""
