@@ -180,3 +180,19 @@ ONES = torch.ones_like(WIDE)
 )
 def test_what_is_refused_is_named(name, build):
     refused(name, build)
+
+
+def test_what_is_kept_for_evaluation_follows_every_change():
+    field = SplatField.random(heads=1, splats=3, width=2).eval()
+    x = torch.randn(1, 1, 4, 2)
+    with torch.no_grad():
+        first = field.log_features(x)
+        assert field.prepared() is field.prepared()
+        field.raw_mean.add_(0.5)
+        moved = field.log_features(x)
+        assert not torch.equal(moved, first)
+        field.load_state_dict(SplatField.random(heads=1, splats=3, width=2).state_dict())
+        assert not torch.equal(field.log_features(x), moved)
+        assert field.double().log_features(x.double()).dtype == torch.float64
+    assert field.prepared() is not field.prepared()
+    assert field.train().log_features(x.double()).requires_grad

@@ -79,6 +79,7 @@ class SplatField(nn.Module):
         if norm_factor is not None:
             norm_factor = torch.as_tensor(norm_factor).to(splats.mean).expand(splats.heads).clone()
         self.register_buffer("norm_factor", norm_factor)
+        self._kept: tuple[object, PreparedFeatures] | None = None
         self.set_splats(splats)
 
     @classmethod
@@ -275,8 +276,20 @@ class SplatField(nn.Module):
         return raw
 
     def prepared(self) -> PreparedFeatures:
-        """The feature function with what it needs computed once; see `PreparedFeatures`."""
-        return prepare(self.splats(), self.log_background, self.norm_factor)
+        """The feature function with what it needs computed once; see `PreparedFeatures`.
+
+        In evaluation mode and without gradients it is kept until a parameter changes, which
+        torch counts (writing through `.data` is not counted: call `train()` and `eval()` then).
+        """
+        if self.training or torch.is_grad_enabled():
+            self._kept = None
+            return prepare(self.splats(), self.log_background, self.norm_factor)
+        own = [*self.parameters(), *self.buffers()]
+        versions = tuple((t.data_ptr(), t.dtype, t._version) for t in own)
+        if self._kept is None or self._kept[0] != versions:
+            fresh = prepare(self.splats(), self.log_background, self.norm_factor)
+            self._kept = versions, fresh
+        return self._kept[1]
 
     def log_features(self, x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B H T F"]:
         """l_s(x) of every splat, -inf for empty slots; the background comes last."""
