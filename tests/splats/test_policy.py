@@ -196,10 +196,10 @@ def test_a_shift_brings_dense_rounds_back():
     assert due == [0, 10, 71, 81]
 
 
-def test_switched_off_it_does_nothing():
+def test_switched_off_as_by_default_it_does_nothing():
     field = make()
     before = copy.deepcopy(field.state_dict())
-    policy = AdaptationPolicy(AdaptationConfig(every=None), field)
+    policy = AdaptationPolicy(AdaptationConfig(), field)
     for number in range(3):
         policy.observe(tokens(number))
         assert policy.step(number).edits == 0
