@@ -25,8 +25,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.json == "-":  # what is printed on the way must not mix with the results
         out, sys.stdout = sys.stdout, sys.stderr
+    circumstances = _circumstances()
     results = importlib.import_module(f"benchmarks.{options.name}").main(quick=options.quick)
-    text = json.dumps({"benchmark": options.name, **_circumstances(), "results": results}, indent=1)
+    text = json.dumps({"benchmark": options.name, **circumstances, "results": results}, indent=1)
     if options.json == "-":
         out.write(text + "\n")
     elif options.json:
@@ -35,7 +36,7 @@ def main() -> None:
 
 def _circumstances() -> dict[str, str]:
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,

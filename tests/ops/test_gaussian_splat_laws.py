@@ -11,6 +11,7 @@ from adaptive_attention_tiling.ops.gaussian_splat import (
     splat_attention,
 )
 from adaptive_attention_tiling.ops.linear_attention import MemoryState, interface
+from adaptive_attention_tiling.ops.linear_attention.sparse_memory import top_features
 from adaptive_attention_tiling.splats import SplatField
 from adaptive_attention_tiling.testing import assert_bit_equal, assert_causal, assert_close
 
@@ -211,7 +212,7 @@ def test_far_keys_and_queries_give_numbers(case, kind, background):
         grads = torch.autograd.grad(out.sum(), [*leaves, *splats.parameters()])
         assert bool(torch.isfinite(out).all())
         assert all(bool(torch.isfinite(grad).all()) for grad in grads)
-        assert float(out.abs().max()) <= float(value.abs().max()) * (1 + 1e-5)
+        assert bool(out.abs().max() <= value.abs().max() * (1 + 1e-5))
 
 
 @pytest.mark.parametrize("kind", ["scalar", "diagonal", "low_rank", "full"])
@@ -500,6 +501,19 @@ def test_a_state_of_other_settings_is_refused(change):
     options = {"window": 2, **change}
     with pytest.raises(ArgumentError, match=f"^{next(iter(change))}"):
         splat_attention(*tensors(1), field(), is_causal=True, initial_state=state, **options)
+
+
+@pytest.mark.parametrize(("count", "top"), [(6, 2), (256, 3), (1000, 8), (1024, 1), (300, 300)])
+@pytest.mark.parametrize("background", [True, False])
+def test_the_largest_features_are_found_in_groups(count, top, background):
+    logs = torch.randn(2, 3, 50, count + background)
+    logs[0, 0, :, : count // 2] = -torch.inf
+    values, index = top_features(logs, top, background)
+    expected = logs[..., :count].topk(top, dim=-1).values
+    assert_bit_equal(values[..., :top], expected)
+    assert_bit_equal(logs.gather(-1, index), values)
+    if background:
+        assert bool((index[..., -1] == count).all())
 
 
 def test_a_state_of_another_field_is_refused():

@@ -109,7 +109,7 @@ def softmax_over_splat_sum_attention(
     """softmax_j(A_ij) v_j with A_ij = sum_s a_s G_s(q_i) G_s(k_j): quadratic, for comparison only.
 
     The form of the first public attempt at this idea. The softmax does not factor over splats,
-    so every pair of tokens costs K multiplications more than plain attention does.
+    so every pair of tokens costs K multiplications where plain attention has D.
     """
     scores = field.log_features(query).exp() @ field.log_features(key).exp().mT
     if is_causal:

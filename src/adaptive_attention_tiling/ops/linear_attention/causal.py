@@ -196,7 +196,8 @@ def _through_window(
     leaving = Chunk(
         chunk.query, key[:, :, :length], value[:, :, :length], gate[:, :, :length], chunk.decay
     )
-    return near, leaving, tuple(t[:, :, length:] for t in (key, value, gate))
+    # Copies: views would keep the whole chunk alive at every boundary of a scan.
+    return near, leaving, tuple(t[:, :, length:].clone() for t in (key, value, gate))
 
 
 def window_bias(length: int, window: int, *, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ FEATURE_MAPS: dict[str, FeatureMap] = {
     "relu": lambda _, x: relu(x) + 1e-3,
     "exp": lambda _, x: x.clamp(max=30.0).exp(),
 }
-CHUNK = 64
+CHUNK = 128
 _PARALLEL_UNTIL = 256
 
 

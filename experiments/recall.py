@@ -1,0 +1,270 @@
+"""Which mixers remember associations: MQAR in Zoology's form, with its noise.
+
+    python experiments/recall.py [--table NAME] [--workers 2] [--quick]
+
+Question: at equal model width, steps and data, what accuracy does each mixer reach, after how many
+steps 0.99, and with how many bytes of state? Two layers of width 64, one head, a short convolution
+before q, k and v, queries and keys of width 16 (fidelity: m), AdamW 1e-2 with a cosine, no
+positions. Tables:
+
+    recall      256 tokens, 16 pairs, 1,024 ids; trained on 64, 128 and 256 tokens in turn
+    background  64, 128 and 256 splats under a strong and a weak background; 64 tokens, 8 pairs,
+                128 ids
+    kinds       covariance kinds of 64 splats on the same
+    starts      random, k-means and PCA starts of 64 splats on the same
+
+Results: experiments/results/recall_<table>.json, one entry a run, read back when started again;
+what they say is in docs/log.md.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from adaptive_attention_tiling.data.synthetic import IGNORED, AssociativeRecall, TokenBatch
+from adaptive_attention_tiling.layers import (
+    FidelityAttentionConfig,
+    GateConfig,
+    GaussianSplatAttention,
+    GaussianSplatAttentionConfig,
+    LinearAttentionConfig,
+    MixerConfig,
+    ProjectionConfig,
+    SoftmaxAttentionConfig,
+    SplatFieldConfig,
+)
+from adaptive_attention_tiling.models.gpt import GPT, GPTConfig
+from adaptive_attention_tiling.splats import SplatField
+from adaptive_attention_tiling.training import TrainingConfig, train
+
+WIDTH, QUERY_WIDTH, VOCABULARY = 64, 16, 1024
+RESULTS = Path(__file__).parent / "results"
+PROJECTION = ProjectionConfig(width=WIDTH, heads=1, convolution_width=4, query_width=QUERY_WIDTH)
+WIDE = replace(PROJECTION, query_width=None)
+# Deviation of splats at the start, chosen in scratch runs; see docs/log.md for the background.
+SCALE, BACKGROUND = 1.2, 1e-7
+
+
+def splats(
+    count: int = 64, *, start: str = "random", background: float = BACKGROUND, **settings: Any
+) -> GaussianSplatAttentionConfig:
+    kind = settings.pop("kind", "diagonal")
+    field = SplatFieldConfig(splats=count, kind=kind, init=start, background=background)
+    return GaussianSplatAttentionConfig(projection=PROJECTION, field=field, **settings)
+
+
+TABLES: dict[str, dict[str, MixerConfig]] = {
+    "recall": {
+        "softmax": SoftmaxAttentionConfig(projection=WIDE),
+        "linear (elu + 1), 64 features": LinearAttentionConfig(projection=WIDE),
+        "fidelity, m = 12": FidelityAttentionConfig(
+            projection=WIDE, state_width=12, gates=GateConfig(write=True)
+        ),
+        "fidelity, m = 16": FidelityAttentionConfig(
+            projection=WIDE, state_width=16, gates=GateConfig(write=True)
+        ),
+        "fidelity, m = 24": FidelityAttentionConfig(
+            projection=WIDE, state_width=24, gates=GateConfig(write=True)
+        ),
+        "splats, K = 64": splats(),
+        "splats, K = 64, write gate": splats(gates=GateConfig(write=True)),
+        "splats, K = 64, window 16": splats(window=16),
+        "splats, K = 128": splats(128),
+        "splats, K = 256, write gate": splats(256, gates=GateConfig(write=True)),
+        "splats, K = 256, top 4, write gate": splats(256, top_m=4, gates=GateConfig(write=True)),
+    },
+    "background": {
+        f"splats, K = {count}, background {background:g}": splats(count, background=background)
+        for count in (64, 128, 256)
+        for background in (1e-3, 1e-7)
+    },
+    "kinds": {
+        "scalar": splats(kind="scalar"),
+        "diagonal": splats(),
+        "low_rank, rank 2": splats(kind="low_rank"),
+        "full": splats(kind="full"),
+    },
+    "starts": {
+        "random": splats(),
+        "kmeans": splats(start="kmeans"),
+        "pca": splats(start="pca"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: everything that decides its result."""
+
+    table: str
+    name: str
+    seed: int
+    steps: int
+
+
+def tasks(table: str) -> list[tuple[int, AssociativeRecall]]:
+    """(sequences a batch, task), in turn; the last one is tested."""
+    short: tuple[tuple[int, int, int], ...] = ((32, 64, 8),)
+    sizes = ((64, 64, 4), (32, 128, 8), (16, 256, 16)) if table == "recall" else short
+    return [
+        (rows, AssociativeRecall(vocabulary=ids(table), length=length, pairs=pairs))
+        for rows, length, pairs in sizes
+    ]
+
+
+def ids(table: str) -> int:
+    return VOCABULARY if table == "recall" else 128
+
+
+def run(job: Job) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    torch.manual_seed(job.seed)
+    config = TABLES[job.table][job.name]
+    model = GPT(
+        GPTConfig(vocabulary=ids(job.table), width=WIDTH, depth=2, network_ratio=1.0, mixers=config)
+    )
+    mixture = tasks(job.table)
+    _, tested = mixture[-1]
+    start(model, tested.batch(8, torch.Generator().manual_seed(3)))
+    held_out = tested.batch(64, torch.Generator().manual_seed(7))
+
+    def evaluate(model: torch.nn.Module) -> float:
+        asked = held_out.targets != IGNORED
+        right = model(held_out.inputs).argmax(-1) == held_out.targets
+        return float(right[asked].float().mean())
+
+    result = train(
+        model,
+        stream(mixture, torch.Generator().manual_seed(1000 + job.seed)),
+        TrainingConfig(
+            steps=job.steps,
+            learning_rate=1e-2,
+            warmup_steps=min(50, job.steps // 4),
+            evaluate_every=50,
+            target_accuracy=0.99,
+            seed=job.seed,
+        ),
+        evaluate=evaluate,
+    )
+    return {
+        "name": job.name,
+        "seed": job.seed,
+        "steps": job.steps,
+        "accuracy": result.accuracy,
+        "steps_to_0.99": result.steps_to_target,
+        "curve": [[e.step, round(e.accuracy, 4)] for e in result.evaluations],
+        "state_bytes": state_bytes(model, held_out.inputs[:1]),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "cpu_s": round(result.cpu_s, 1),
+    }
+
+
+def start(model: GPT, batch: TokenBatch) -> None:
+    """Random fields get the deviation that was chosen; others cover what the text gives them."""
+    x = model.embedding(batch.inputs)
+    for block in model.blocks:
+        mixer = block.mixer
+        if isinstance(mixer, GaussianSplatAttention):
+            if mixer.config.field.init == "random":
+                rescale(mixer.field)
+            else:
+                mixer.fit_field(block.mixer_norm(x))
+        x = block(x, None, None, False)[0].detach()
+
+
+def rescale(field: SplatField) -> None:
+    values = field.splats().detached()
+    scale = torch.full_like(values.scale, SCALE)
+    factor = None if values.factor is None else values.factor * (SCALE / values.scale.mean())
+    field.set_splats(replace(values, scale=scale, factor=factor))
+
+
+def stream(
+    mixture: list[tuple[int, AssociativeRecall]], generator: torch.Generator
+) -> Iterator[TokenBatch]:
+    while True:
+        for rows, task in mixture:
+            yield task.batch(rows, generator)
+
+
+@torch.no_grad()
+def state_bytes(model: GPT, tokens: torch.Tensor) -> int:
+    """What a generation carries in both layers' attention after these tokens."""
+    _, state = model.eval()(tokens, return_state=True)
+    total = 0
+    for block in state.blocks:
+        kept = block.attention
+        if hasattr(kept, "bytes"):
+            total += kept.bytes
+        else:  # a cache of keys and values
+            total += sum(t.numel() * t.element_size() for t in vars(kept).values() if t is not None)
+    return total
+
+
+def summary(runs: list[dict[str, Any]], names: list[str]) -> str:
+    lines = ["| mixer | accuracy (seeds) | steps to 0.99 | state bytes |", "|---|---|---|---|"]
+    for name in names:
+        own = sorted((r for r in runs if r["name"] == name), key=lambda r: r["seed"])
+        if not own:
+            continue
+        each = " / ".join(f"{r['accuracy']:.3f}" for r in own)
+        steps = " / ".join(str(r["steps_to_0.99"] or "-") for r in own)
+        average = mean(r["accuracy"] for r in own)
+        lines.append(f"| {name} | {average:.3f} ({each}) | {steps} | {own[0]['state_bytes']} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", choices=sorted(TABLES), default="recall")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="default: 500, and 300 on short texts")
+    parser.add_argument("--quick", action="store_true", help="few steps, one seed, nothing kept")
+    options = parser.parse_args()
+    path = RESULTS / f"recall_{options.table}.json"
+    steps = options.steps or (500 if options.table == "recall" else 300)
+    runs: list[dict[str, Any]] = []
+    if options.quick:
+        options.seeds, steps = 1, 8
+    elif path.exists():
+        runs = json.loads(path.read_text())
+    done = {(r["name"], r["seed"], r["steps"]) for r in runs}
+    names = list(TABLES[options.table])
+    jobs = [
+        Job(options.table, name, seed, steps)
+        for seed in range(options.seeds)
+        for name in names
+        if (name, seed, steps) not in done
+    ]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(run, job) for job in jobs]):
+            runs.append(future.result())
+            last = runs[-1]
+            print(
+                f"{last['name']}, seed {last['seed']}: accuracy {last['accuracy']:.3f}, 0.99 after "
+                f"{last['steps_to_0.99']} steps, {last['cpu_s']:.0f} s",
+                flush=True,
+            )
+            if not options.quick:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(json.dumps(runs, indent=1) + "\n")
+    print(summary(runs, names))
+
+
+if __name__ == "__main__":
+    main()
