@@ -357,7 +357,7 @@ def state_bytes(form: Form, tokens: int, heads: int) -> int:
 def _one_step(attend: Attend, state: Any) -> Callable[[], object]:
     """The last token of the inputs, read once more after the state."""
     attend.inputs = [tensor[:, :, -1:].detach() for tensor in attend.inputs]
-    if attend.field is not None:
+    if attend.form.call == "splats":
         attend.field.eval()
     attend.options |= {"initial_state": state, "implementation": None}
     if "decay" in attend.options:

@@ -17,21 +17,31 @@ if TYPE_CHECKING:
     from .inference.cache import TiledCache as TiledCache
     from .ops.fidelity_attention import explain_fidelity_attention as explain_fidelity_attention
     from .ops.fidelity_attention import fidelity_attention as fidelity_attention
+    from .ops.gaussian_splat import explain_splat_attention as explain_splat_attention
+    from .ops.gaussian_splat import splat_attention as splat_attention
+    from .ops.linear_attention import MemoryState as MemoryState
+    from .ops.linear_attention import linear_attention as linear_attention
     from .ops.tiled_attention import TiledAttentionConfig as TiledAttentionConfig
     from .ops.tiled_attention import explain as explain
     from .ops.tiled_attention import tiled_attention as tiled_attention
+    from .splats import SplatField as SplatField
 
 _HOME = {
     "AATError": ".errors",
     "ArgumentError": ".errors",
     "DataError": ".errors",
+    "MemoryState": ".ops.linear_attention",
     "MissingDependencyError": ".errors",
+    "SplatField": ".splats",
     "TiledAttentionConfig": ".ops.tiled_attention",
     "TiledCache": ".inference.cache",
     "UnsupportedError": ".errors",
     "explain": ".ops.tiled_attention",
     "explain_fidelity_attention": ".ops.fidelity_attention",
+    "explain_splat_attention": ".ops.gaussian_splat",
     "fidelity_attention": ".ops.fidelity_attention",
+    "linear_attention": ".ops.linear_attention",
+    "splat_attention": ".ops.gaussian_splat",
     "tiled_attention": ".ops.tiled_attention",
 }
 

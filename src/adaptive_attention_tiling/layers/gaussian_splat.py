@@ -13,6 +13,7 @@ from ..errors import ArgumentError, UnsupportedError
 from ..ops.gaussian_splat import splat_attention
 from ..ops.linear_attention import MemoryState
 from ..splats import Kind, SplatField
+from ..splats.field import BACKGROUND
 from ..splats.initial import kmeans, pca, random
 from .context import context_unless_read, read_context_mask
 from .gates import NO_GATES, GateConfig, MemoryGates
@@ -34,7 +35,7 @@ class SplatFieldConfig:
     kind: Kind = "diagonal"
     rank: int = 2
     init: Literal["random", "kmeans", "pca"] = "random"
-    background: float | None = 1e-3
+    background: float | None = BACKGROUND
 
     def __post_init__(self) -> None:
         check_sizes(self, "splats", "rank")

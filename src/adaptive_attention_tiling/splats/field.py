@@ -14,6 +14,9 @@ from ..errors import ArgumentError
 from .log_features import PreparedFeatures, prepare
 from .splats import Kind, Splats
 
+# Amplitude of the background at the start. Much larger ones drown sharp splats: see docs/log.md.
+BACKGROUND = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -59,7 +62,7 @@ class SplatField(nn.Module):
         self,
         splats: Splats,
         *,
-        background: Float[Tensor, " H"] | float | None = 1e-3,
+        background: Float[Tensor, " H"] | float | None = BACKGROUND,
         norm_factor: Float[Tensor, " H"] | float | None = None,
         bounds: Bounds | None = None,
     ) -> None:
@@ -89,7 +92,7 @@ class SplatField(nn.Module):
         scale: Float[Tensor, "H K"],
         amplitude: Float[Tensor, "H K"],
         *,
-        background: Float[Tensor, " H"] | float | None = 1e-3,
+        background: Float[Tensor, " H"] | float | None = BACKGROUND,
         norm_factor: Float[Tensor, " H"] | float | None = None,
         bounds: Bounds | None = None,
     ) -> SplatField:
@@ -104,7 +107,7 @@ class SplatField(nn.Module):
         scale: Float[Tensor, "H K D"],
         amplitude: Float[Tensor, "H K"],
         *,
-        background: Float[Tensor, " H"] | float | None = 1e-3,
+        background: Float[Tensor, " H"] | float | None = BACKGROUND,
         norm_factor: Float[Tensor, " H"] | float | None = None,
         bounds: Bounds | None = None,
     ) -> SplatField:
@@ -120,7 +123,7 @@ class SplatField(nn.Module):
         factor: Float[Tensor, "H K D R"],
         amplitude: Float[Tensor, "H K"],
         *,
-        background: Float[Tensor, " H"] | float | None = 1e-3,
+        background: Float[Tensor, " H"] | float | None = BACKGROUND,
         norm_factor: Float[Tensor, " H"] | float | None = None,
         bounds: Bounds | None = None,
     ) -> SplatField:
@@ -135,7 +138,7 @@ class SplatField(nn.Module):
         covariance: Float[Tensor, "H K D D"],
         amplitude: Float[Tensor, "H K"],
         *,
-        background: Float[Tensor, " H"] | float | None = 1e-3,
+        background: Float[Tensor, " H"] | float | None = BACKGROUND,
         norm_factor: Float[Tensor, " H"] | float | None = None,
         bounds: Bounds | None = None,
     ) -> SplatField:

@@ -21,7 +21,7 @@ from .assembly import (
     within,
 )
 from .clusters import cluster_covariance, cluster_variance, k_means
-from .field import Bounds, SplatField
+from .field import BACKGROUND, Bounds, SplatField
 from .splats import Kind
 from .teacher import from_teacher
 
@@ -40,7 +40,7 @@ def random(
     spread: float = 1.0,
     scale: float | None = None,
     amplitude: float = 1.0,
-    background: float | None = 1e-3,
+    background: float | None = BACKGROUND,
     bounds: Bounds | None = None,
     capacity: int | None = None,
     generator: torch.Generator | None = None,
@@ -99,7 +99,7 @@ def kmeans(
     rank: int = 2,
     distance: float = TYPICAL_DISTANCE,
     amplitude: float = 1.0,
-    background: float | None = 1e-3,
+    background: float | None = BACKGROUND,
     bounds: Bounds | None = None,
     capacity: int | None = None,
     iterations: int = 25,
@@ -152,7 +152,7 @@ def pca(
     directions: int = 2,
     distance: float = TYPICAL_DISTANCE,
     amplitude: float = 1.0,
-    background: float | None = 1e-3,
+    background: float | None = BACKGROUND,
     bounds: Bounds | None = None,
     capacity: int | None = None,
 ) -> SplatField:
