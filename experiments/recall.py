@@ -216,15 +216,21 @@ def state_bytes(model: GPT, tokens: torch.Tensor) -> int:
 
 
 def summary(runs: list[dict[str, Any]], names: list[str]) -> str:
-    lines = ["| mixer | accuracy (seeds) | steps to 0.99 | state bytes |", "|---|---|---|---|"]
-    for name in names:
-        own = sorted((r for r in runs if r["name"] == name), key=lambda r: r["seed"])
-        if not own:
-            continue
+    lines = [
+        "| mixer | steps | accuracy (seeds) | steps to 0.99 | state bytes |",
+        "|---|---|---|---|---|",
+    ]
+    given = sorted({(names.index(r["name"]), r["steps"]) for r in runs if r["name"] in names})
+    for number, limit in given:
+        name = names[number]
+        own = [r for r in runs if r["name"] == name and r["steps"] == limit]
+        own.sort(key=lambda r: r["seed"])
         each = " / ".join(f"{r['accuracy']:.3f}" for r in own)
         steps = " / ".join(str(r["steps_to_0.99"] or "-") for r in own)
         average = mean(r["accuracy"] for r in own)
-        lines.append(f"| {name} | {average:.3f} ({each}) | {steps} | {own[0]['state_bytes']} |")
+        lines.append(
+            f"| {name} | {limit} | {average:.3f} ({each}) | {steps} | {own[0]['state_bytes']} |"
+        )
     return "\n".join(lines)
 
 
@@ -233,6 +239,7 @@ def main() -> None:
     parser.add_argument("--table", choices=sorted(TABLES), default="recall")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="run only mixers with this in their name")
     parser.add_argument("--steps", type=int, help="default: 500, and 300 on short texts")
     parser.add_argument("--quick", action="store_true", help="few steps, one seed, nothing kept")
     options = parser.parse_args()
@@ -249,7 +256,7 @@ def main() -> None:
         Job(options.table, name, seed, steps)
         for seed in range(options.seeds)
         for name in names
-        if (name, seed, steps) not in done
+        if (name, seed, steps) not in done and options.only in name
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(run, job) for job in jobs]):

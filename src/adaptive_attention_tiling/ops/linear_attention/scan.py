@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from ...errors import UnsupportedError
 
 Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -75,8 +76,12 @@ class _Scan(torch.autograd.Function):
         return (*outputs, *(t.view_as(t) for t in final))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "create_graph: reading in chunks is not twice differentiable. Fix: pass "
+                'implementation="parallel".'
+            )
         saved = ctx.saved_tensors
         count = len(ctx.needs_input_grad) - 3
         tensors, boundaries = saved[:count], saved[count:]
