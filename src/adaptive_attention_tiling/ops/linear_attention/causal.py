@@ -149,13 +149,13 @@ def scan_causally(
         query = query.unflatten(1, (tokens.key.shape[1], -1))
         piece = _chunk(query, tuple(rest), present)
         if not window:
-            part, after = memory.attend(parameters, MemorySums(*carry), piece)
+            part, after = _attend(memory, parameters, MemorySums(*carry), piece)
             return _outputs(part), after
         near, far, ring = _through_window(piece, carry[3:], scale)
         if holding is not None:
             assert far.gate is not None
             far = far._replace(gate=far.gate + holding)
-        part, after = memory.attend(parameters, MemorySums(*carry[:3]), far)
+        part, after = _attend(memory, parameters, MemorySums(*carry[:3]), far)
         return _outputs(merge_partials(near, part)), (*after, *ring)
 
     inputs: list[Tensor | None] = [
@@ -175,6 +175,16 @@ def scan_causally(
     )
     out, lse = (t.unflatten(1, (tokens.key.shape[1], -1)) for t in outputs)
     return Partial(out, lse[..., 0]), MemorySums(*carry[:3])
+
+
+def _attend(
+    memory: Memory, parameters: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
+) -> tuple[Partial, MemorySums]:
+    """A single token is written and then read: the recurrence itself, without pairs."""
+    if chunk.key.shape[2] > 1:
+        return memory.attend(parameters, sums, chunk)
+    after = memory.absorb(parameters, sums, chunk)
+    return memory.read(parameters, after, chunk.query), after
 
 
 def _outputs(part: Partial) -> tuple[Tensor, Tensor]:
