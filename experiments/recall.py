@@ -84,6 +84,9 @@ TABLES: dict[str, dict[str, MixerConfig]] = {
         "splats, K = 64, write gate": splats(gates=GateConfig(write=True)),
         "splats, K = 64, window 16": splats(window=16),
         "splats, K = 128": splats(128),
+        "splats, full: K = 128, write gate, window 16": splats(
+            128, gates=GateConfig(write=True), window=16
+        ),
         "splats, K = 256, write gate": splats(256, gates=GateConfig(write=True)),
         "splats, K = 256, top 4, write gate": splats(256, top_m=4, gates=GateConfig(write=True)),
     },

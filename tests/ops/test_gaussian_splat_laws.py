@@ -396,6 +396,19 @@ def test_a_query_that_sees_nothing_gets_zero():
         assert bool((out[1] != 0).all())
 
 
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_no_tokens_at_all(is_causal, case):
+    options = settings(case, 0)
+    if not is_causal:
+        options = {name: value for name, value in options.items() if name == "top_m"}
+    options |= {"is_causal": is_causal, "return_state": True}
+    out, state = splat_attention(*tensors(0), field(), **options)
+    assert out.shape == (2, H, 0, E)
+    assert state.length.tolist() == [0, 0]
+    assert bool((state.mass == 0).all())
+
+
 def test_dead_splats_weigh_nothing():
     alive = field(splats=3)
     spare = SplatField.random(
@@ -416,7 +429,8 @@ def test_softmax_over_the_sum_is_another_function():
     hidden = torch.ones(9, 9, dtype=torch.bool).triu(1)
     expected = sums.masked_fill(hidden, -torch.inf).softmax(-1) @ inputs[2]
     assert_close(out, expected)
-    assert float((out - splat_attention(*inputs, splats, is_causal=True)).abs().max()) > 1e-2
+    difference = out - splat_attention(*inputs, splats, is_causal=True)
+    assert float(difference.detach().abs().max()) > 1e-2
 
 
 def test_explain_names_the_memory_and_the_reason():

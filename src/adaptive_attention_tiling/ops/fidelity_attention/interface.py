@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError, UnsupportedError
 from ..arguments import Explanation, check_implementation, check_tensors
 from ..linear_attention import FeatureMemory, MemoryState
-from ..linear_attention.arguments import IMPLEMENTATIONS, check_arguments
+from ..linear_attention.arguments import IMPLEMENTATIONS, Reading, check_arguments
 from ..linear_attention.attend import attend_with_memory
 from ..linear_attention.memory import Memory
 from ..softmax_attention import EMPTY
@@ -146,14 +146,10 @@ def fidelity_attention(
         lambda _, x: kernel.feature_map(kernel.states(x)),
         lambda _, q, k: kernel.weights(kernel.states(q), kernel.states(k)),
     )
-    given, numbers = (query, key), (_numbers(query), _numbers(key))
-    query, key = numbers
-    check_arguments(
-        query,
-        key,
-        value,
-        memory,
+    states, (query, key) = (query, key), (_numbers(query), _numbers(key))
+    given = Reading(
         is_causal=is_causal,
+        scale=kernel.dimension**-0.5 if scale is None else scale,
         enable_gqa=enable_gqa,
         decay=decay,
         gate=gate,
@@ -166,9 +162,9 @@ def fidelity_attention(
         rollback_limit=rollback_limit,
         implementation=implementation,
     )
+    check_arguments(query, key, value, memory, given)
     if decay is not None and decay.dim() == 4:
         raise UnsupportedError("decay: fidelity attention forgets by head. Fix: pass [B, G, S]")
-    scale = kernel.dimension**-0.5 if scale is None else scale
     if implementation == "reference":
         if cu_seqlens is not None or rollback_limit or return_state:
             raise UnsupportedError(
@@ -176,10 +172,10 @@ def fidelity_attention(
                 "it sequence by sequence, or `reference_fidelity_attention` for its sums."
             )
         out, _ = reference_fidelity_attention(
-            *given,
+            *states,
             value,
             is_causal=is_causal,
-            scale=scale,
+            scale=given.scale,
             decay=decay,
             gate=gate,
             window=window,
@@ -193,32 +189,17 @@ def fidelity_attention(
     if not (is_causal or window):
         by_pairs = by_pairs and not sinks and cu_seqlens is None
     if implementation is None:
-        implementation = _choice(*given, is_causal=is_causal)[0] if by_pairs else "chunked"
+        implementation = _choice(*states, is_causal=is_causal)[0] if by_pairs else "chunked"
     by_pairs = by_pairs and implementation == "parallel"
     if by_pairs and not (is_causal or window):
         return _between_sets(kernel, query, key, value, gate, key_padding_mask)
     reader: Memory = PairMemory(kernel, memory) if by_pairs else memory
-    out, state = attend_with_memory(
-        reader,
-        query,
-        key,
-        value,
-        is_causal=is_causal,
-        scale=scale,
-        decay=decay,
-        gate=gate,
-        window=window,
-        sinks=sinks,
-        key_padding_mask=key_padding_mask,
-        cu_seqlens=cu_seqlens,
-        initial_state=initial_state,
-        rollback_limit=rollback_limit,
-        chunk={
-            "parallel": max(1, query.shape[2], key.shape[2]),
-            "chunked": chunk_tokens(kernel.features),
-            "recurrent": 1,
-        }[implementation],
-    )
+    chunk = {
+        "parallel": max(1, query.shape[2], key.shape[2]),
+        "chunked": chunk_tokens(kernel.features),
+        "recurrent": 1,
+    }[implementation]
+    out, state = attend_with_memory(reader, query, key, value, given, chunk=chunk)
     return (out, state) if return_state else out
 
 

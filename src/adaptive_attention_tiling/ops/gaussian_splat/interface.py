@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError, UnsupportedError
 from ..arguments import Explanation, check_implementation
 from ..linear_attention import MemoryState
-from ..linear_attention.arguments import IMPLEMENTATIONS, check_arguments
+from ..linear_attention.arguments import IMPLEMENTATIONS, Reading, check_arguments
 from ..linear_attention.attend import attend_with_memory
 from ..linear_attention.feature_memory import FeatureMemory
 from ..linear_attention.interface import chunk_length
@@ -136,12 +136,9 @@ def splat_attention(
     `softmax_over_splat_sum_attention`.
     """
     memory, _ = _memory(field, decay, top_m)
-    check_arguments(
-        query,
-        key,
-        value,
-        memory,
+    given = Reading(
         is_causal=is_causal,
+        scale=query.shape[-1] ** -0.5 if scale is None else scale,
         enable_gqa=enable_gqa,
         decay=decay,
         gate=gate,
@@ -154,6 +151,7 @@ def splat_attention(
         rollback_limit=rollback_limit,
         implementation=implementation,
     )
+    check_arguments(query, key, value, memory, given)
     if field.width != key.shape[-1]:
         raise ArgumentError(
             "field",
@@ -161,7 +159,6 @@ def splat_attention(
             f"width {key.shape[-1]} as key has",
             "make the field for this layer's head width",
         )
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
     if implementation == "reference":
         if cu_seqlens is not None or rollback_limit or return_state:
             raise UnsupportedError(
@@ -174,7 +171,7 @@ def splat_attention(
             value,
             field,
             is_causal=is_causal,
-            scale=scale,
+            scale=given.scale,
             decay=decay,
             gate=gate,
             window=window,
@@ -184,23 +181,8 @@ def splat_attention(
             initial_state=initial_state,
         )
         return out
-    out, state = attend_with_memory(
-        memory,
-        query,
-        key,
-        value,
-        is_causal=is_causal,
-        scale=scale,
-        decay=decay,
-        gate=gate,
-        window=window,
-        sinks=sinks,
-        key_padding_mask=key_padding_mask,
-        cu_seqlens=cu_seqlens,
-        initial_state=initial_state,
-        rollback_limit=rollback_limit,
-        chunk=chunk_length(implementation, query.shape[2]),
-    )
+    chunk = chunk_length(implementation, query.shape[2])
+    out, state = attend_with_memory(memory, query, key, value, given, chunk=chunk)
     return (out, state) if return_state else out
 
 

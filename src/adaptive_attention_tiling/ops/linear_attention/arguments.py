@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ...errors import ArgumentError, UnsupportedError
@@ -12,34 +14,34 @@ from .state import MemoryState
 IMPLEMENTATIONS = ("reference", "parallel", "chunked", "recurrent")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How keys are to be read, as the caller of an attention said; see `splat_attention`."""
+
+    is_causal: bool
+    scale: float
+    enable_gqa: bool
+    decay: Tensor | None
+    gate: Tensor | None
+    window: int
+    sinks: int
+    key_padding_mask: Tensor | None
+    cu_seqlens: Tensor | None
+    initial_state: MemoryState | None
+    return_state: bool
+    rollback_limit: int
+    implementation: str | None
+
+
 def check_arguments(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    memory: Memory,
-    *,
-    is_causal: bool,
-    enable_gqa: bool,
-    decay: Tensor | None,
-    gate: Tensor | None,
-    window: int,
-    sinks: int,
-    key_padding_mask: Tensor | None,
-    cu_seqlens: Tensor | None,
-    initial_state: MemoryState | None,
-    return_state: bool,
-    rollback_limit: int,
-    implementation: str | None,
+    query: Tensor, key: Tensor, value: Tensor, memory: Memory, given: Reading
 ) -> None:
     """Raise an error that names the first argument that cannot be used."""
-    check_tensors(query, key, value, enable_gqa=enable_gqa)
-    check_padding_mask(key_padding_mask, key)
-    check_implementation(implementation, IMPLEMENTATIONS)
-    for name, number in {
-        "window": window,
-        "sinks": sinks,
-        "rollback_limit": rollback_limit,
-    }.items():
+    check_tensors(query, key, value, enable_gqa=given.enable_gqa)
+    check_padding_mask(given.key_padding_mask, key)
+    check_implementation(given.implementation, IMPLEMENTATIONS)
+    for name in ("window", "sinks", "rollback_limit"):
+        number = getattr(given, name)
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise ArgumentError(name, number, "a whole number of tokens >= 0", "use 0 for none")
     heads = memory.heads
@@ -51,21 +53,16 @@ def check_arguments(
             "make the field for this layer's heads",
         )
     batch, _, keys, _ = key.shape
-    _check_logs("decay", decay, [(batch, heads, keys), (batch, heads, keys, memory.features)])
-    _check_logs("gate", gate, [(batch, heads, keys)])
-    if is_causal:
+    shapes = [(batch, heads, keys), (batch, heads, keys, memory.features)]
+    _check_logs("decay", given.decay, shapes)
+    _check_logs("gate", given.gate, shapes[:1])
+    if given.is_causal:
         _check_causal(query, key)
     else:
-        _check_without_order(query, key, decay, window, cu_seqlens, rollback_limit)
-        if window and (initial_state is not None or return_state):
-            raise UnsupportedError(
-                "return_state: a window over both sides has no state. Fix: pass window=0, or "
-                "is_causal=True."
-            )
-    _check_packing(query, key_padding_mask, cu_seqlens)
-    if initial_state is not None:
-        rows = batch if cu_seqlens is None else len(cu_seqlens) - 1
-        _check_state(initial_state, memory, key, value, rows, window, sinks, rollback_limit)
+        _check_without_order(query, key, given)
+    _check_packing(query, given)
+    if given.initial_state is not None:
+        _check_state(given.initial_state, memory, key, value, given)
 
 
 def _check_logs(name: str, logs: Tensor | None, shapes: list[tuple[int, ...]]) -> None:
@@ -96,33 +93,31 @@ def _check_causal(query: Tensor, key: Tensor) -> None:
         )
 
 
-def _check_without_order(
-    query: Tensor,
-    key: Tensor,
-    decay: Tensor | None,
-    window: int,
-    cu_seqlens: Tensor | None,
-    rollback_limit: int,
-) -> None:
-    if decay is not None:
+def _check_without_order(query: Tensor, key: Tensor, given: Reading) -> None:
+    if given.decay is not None:
         raise UnsupportedError(
             "decay: forgetting needs an order. Fix: pass is_causal=True, or weigh keys with gate."
         )
-    if rollback_limit:
+    if given.rollback_limit:
         raise UnsupportedError(
             "rollback_limit: only what was read in order can be taken back. Fix: pass "
             "is_causal=True, or keep a snapshot()."
         )
-    if query.shape[2] != key.shape[2] and (window or cu_seqlens is not None):
-        name = "window" if window else "cu_seqlens"
+    if query.shape[2] != key.shape[2] and (given.window or given.cu_seqlens is not None):
+        name = "window" if given.window else "cu_seqlens"
         raise UnsupportedError(
             f"{name}: got {query.shape[2]} queries and {key.shape[2]} keys; positions of one say "
             f"nothing about the other. Fix: leave {name} out for cross attention."
         )
+    if given.window and (given.initial_state is not None or given.return_state):
+        raise UnsupportedError(
+            "return_state: a window over both sides has no state. Fix: pass window=0, or "
+            "is_causal=True."
+        )
 
 
-def _check_packing(query: Tensor, mask: Tensor | None, cu_seqlens: Tensor | None) -> None:
-    if cu_seqlens is None:
+def _check_packing(query: Tensor, given: Reading) -> None:
+    if given.cu_seqlens is None:
         return
     if query.shape[0] != 1:
         raise ArgumentError(
@@ -131,7 +126,7 @@ def _check_packing(query: Tensor, mask: Tensor | None, cu_seqlens: Tensor | None
             "a batch of one row that holds all sequences",
             "join the sequences along time",
         )
-    if mask is not None:
+    if given.key_padding_mask is not None:
         raise ArgumentError(
             "key_padding_mask",
             "a mask beside cu_seqlens",
@@ -141,15 +136,9 @@ def _check_packing(query: Tensor, mask: Tensor | None, cu_seqlens: Tensor | None
 
 
 def _check_state(
-    state: MemoryState,
-    memory: Memory,
-    key: Tensor,
-    value: Tensor,
-    rows: int,
-    window: int,
-    sinks: int,
-    rollback_limit: int,
+    state: MemoryState, memory: Memory, key: Tensor, value: Tensor, given: Reading
 ) -> None:
+    rows = key.shape[0] if given.cu_seqlens is None else len(given.cu_seqlens) - 1
     expected = (rows, memory.heads, memory.features, value.shape[-1])
     if tuple(state.values.shape) != expected or state.key.shape[-1] != key.shape[-1]:
         raise ArgumentError(
@@ -158,11 +147,8 @@ def _check_state(
             f"sums {list(expected)} over keys of width {key.shape[-1]}",
             "pass the state that the same layer returned for the same rows",
         )
-    for name, got, wanted in (
-        ("window", state.window, window),
-        ("sinks", state.sinks, sinks),
-        ("rollback_limit", state.rollback_limit, rollback_limit),
-    ):
+    for name in ("window", "sinks", "rollback_limit"):
+        got, wanted = getattr(state, name), getattr(given, name)
         if got != wanted:
             raise ArgumentError(
                 name,

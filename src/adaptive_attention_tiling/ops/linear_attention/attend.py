@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..softmax_attention import EMPTY
+from .arguments import Reading
 from .bidirectional import attend_bidirectional
 from .causal import Tokens, attend_causal
 from .memory import Memory
@@ -14,25 +15,10 @@ from .state import MemoryState, empty_state
 
 
 def attend_with_memory(
-    memory: Memory,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    is_causal: bool,
-    scale: float,
-    decay: Tensor | None,
-    gate: Tensor | None,
-    window: int,
-    sinks: int,
-    key_padding_mask: Tensor | None,
-    cu_seqlens: Tensor | None,
-    initial_state: MemoryState | None,
-    rollback_limit: int,
-    chunk: int,
+    memory: Memory, query: Tensor, key: Tensor, value: Tensor, given: Reading, *, chunk: int
 ) -> tuple[Tensor, MemoryState]:
     """out [B, H, T, E] in the query's dtype, and the state after the last tokens."""
-    given = query.dtype
+    result = query.dtype
     dtype = torch.promote_types(query.dtype, torch.float32)
     shared = query.shape[1] // memory.heads
     copies = memory.heads // key.shape[1]
@@ -40,21 +26,23 @@ def attend_with_memory(
     if copies > 1:
         key, value = key.repeat_interleave(copies, 1), value.repeat_interleave(copies, 1)
     # From here on gate and decay have their own last axis.
+    gate, decay = given.gate, given.decay
     gate = None if gate is None else gate.to(dtype)[..., None]
     if decay is not None:
-        decay = decay.to(dtype).reshape(*decay.shape[:3], -1)
+        decay = decay.to(dtype)
+        decay = decay if decay.dim() == 4 else decay[..., None]
     ragged: Ragged | None = None
-    if cu_seqlens is not None:
-        ragged = from_boundaries(cu_seqlens, key.shape[2])
-    elif key_padding_mask is not None and is_causal:
-        ragged = from_padding(key_padding_mask)
-    elif key_padding_mask is not None:
-        gate = _masked(gate, key_padding_mask, memory.heads, key)
+    if given.cu_seqlens is not None:
+        ragged = from_boundaries(given.cu_seqlens, key.shape[2])
+    elif given.key_padding_mask is not None and given.is_causal:
+        ragged = from_padding(given.key_padding_mask)
+    elif given.key_padding_mask is not None:
+        gate = _masked(gate, given.key_padding_mask, memory.heads, key)
     if ragged is not None:
         query, key, value = ragged.rows(query), ragged.rows(key), ragged.rows(value)
         gate = None if gate is None else ragged.rows(gate)
         decay = None if decay is None else ragged.rows(decay)
-        if not is_causal:
+        if not given.is_causal:
             gate = _masked(gate, ragged.live, memory.heads, key)
     tokens = Tokens(
         query.unflatten(1, (-1, shared)),
@@ -64,23 +52,31 @@ def attend_with_memory(
         decay,
         None if ragged is None else ragged.lengths,
     )
-    if is_causal:
-        state = initial_state or empty_state(
+    if given.is_causal:
+        state = given.initial_state or empty_state(
             memory,
             key,
             value,
-            window=window,
-            sinks=sinks,
-            rollback_limit=rollback_limit,
+            window=given.window,
+            sinks=given.sinks,
+            rollback_limit=given.rollback_limit,
             decay=decay,
         )
-        out, after = attend_causal(memory, tokens, state, scale=scale, chunk=chunk)
+        if not key.shape[2]:  # nothing new: a call that only asks for its state back
+            return value.new_zeros(*query.shape[:3], value.shape[-1]).to(result), state
+        out, after = attend_causal(memory, tokens, state, scale=given.scale, chunk=chunk)
     else:
         out, after = attend_bidirectional(
-            memory, tokens, initial_state, scale=scale, window=window, sinks=sinks, chunk=chunk
+            memory,
+            tokens,
+            given.initial_state,
+            scale=given.scale,
+            window=given.window,
+            sinks=given.sinks,
+            chunk=chunk,
         )
     out = out.flatten(1, 2)
-    return (out if ragged is None else ragged.back(out)).to(given), after
+    return (out if ragged is None else ragged.back(out)).to(result), after
 
 
 def _masked(gate: Tensor | None, mask: Tensor, heads: int, key: Tensor) -> Tensor:

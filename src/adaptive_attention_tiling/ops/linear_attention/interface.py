@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import elu, relu
 
 from ...errors import ArgumentError, UnsupportedError
-from .arguments import check_arguments
+from .arguments import Reading, check_arguments
 from .attend import attend_with_memory
 from .feature_memory import FeatureMap, FeatureMemory
 from .state import MemoryState
@@ -60,12 +60,9 @@ def linear_attention(
             'implementation: plain linear attention has no loop reference. Fix: use "parallel".'
         )
     memory = FeatureMemory((), key.shape[1], key.shape[-1], FEATURE_MAPS[feature_map])
-    check_arguments(
-        query,
-        key,
-        value,
-        memory,
+    given = Reading(
         is_causal=is_causal,
+        scale=query.shape[-1] ** -0.5 if scale is None else scale,
         enable_gqa=enable_gqa,
         decay=decay,
         gate=gate,
@@ -78,25 +75,11 @@ def linear_attention(
         rollback_limit=rollback_limit,
         implementation=implementation,
     )
+    check_arguments(query, key, value, memory, given)
     if decay is not None and decay.dim() == 4:
         raise UnsupportedError("decay: plain linear attention forgets by head. Fix: pass [B, G, S]")
-    out, state = attend_with_memory(
-        memory,
-        query,
-        key,
-        value,
-        is_causal=is_causal,
-        scale=query.shape[-1] ** -0.5 if scale is None else scale,
-        decay=decay,
-        gate=gate,
-        window=window,
-        sinks=sinks,
-        key_padding_mask=key_padding_mask,
-        cu_seqlens=cu_seqlens,
-        initial_state=initial_state,
-        rollback_limit=rollback_limit,
-        chunk=chunk_length(implementation, query.shape[2]),
-    )
+    chunk = chunk_length(implementation, query.shape[2])
+    out, state = attend_with_memory(memory, query, key, value, given, chunk=chunk)
     return (out, state) if return_state else out
 
 

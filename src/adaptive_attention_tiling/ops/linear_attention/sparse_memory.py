@@ -77,14 +77,11 @@ class SparseMemory:
         return (written if chunk.gate is None else written * chunk.gate.exp()), places
 
     def _looked_up(self, sums: MemorySums, read: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        batch, heads, length, top = read.shape
         flat = _flat(rows, self.features).flatten()
-        values = (
-            sums.values.flatten(0, 2).index_select(0, flat).view(-1, top, sums.values.shape[-1])
-        )
+        width = sums.values.shape[-1]
+        values = sums.values.flatten(0, 2).index_select(0, flat).view(*read.shape, width)
         mass = sums.mass.flatten().index_select(0, flat).view_as(read)
-        numerator = torch.bmm(read.reshape(-1, 1, top), values)
-        return numerator.view(batch, heads, length, -1), (read * mass).sum(-1)
+        return (read[..., None, :] @ values)[..., 0, :], (read * mass).sum(-1)
 
     def _added(
         self, sums: MemorySums, written: Tensor, places: Tensor, after: Tensor | None, chunk: Chunk
