@@ -10,6 +10,7 @@ positions. Tables:
     recall      256 tokens, 16 pairs, 1,024 ids; trained on 64, 128 and 256 tokens in turn
     background  64, 128 and 256 splats under a strong and a weak background; 64 tokens, 8 pairs,
                 128 ids
+    widths      64 and 128 splats that start wide, with queries and keys of width 16 and 64
     kinds       covariance kinds of 64 splats on the same
     starts      random, k-means and PCA starts of 64 splats on the same
 
@@ -25,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -55,8 +56,17 @@ WIDTH, QUERY_WIDTH, VOCABULARY = 64, 16, 1024
 RESULTS = Path(__file__).parent / "results"
 PROJECTION = ProjectionConfig(width=WIDTH, heads=1, convolution_width=4, query_width=QUERY_WIDTH)
 WIDE = replace(PROJECTION, query_width=None)
-# Deviation of splats at the start, chosen in scratch runs; see docs/log.md for the background.
-SCALE, BACKGROUND = 1.2, 1e-7
+BACKGROUND = 1e-7
+
+
+def sharp(width: int) -> float:
+    """Deviation of splats at the start: sharp, whatever the default is."""
+    return 1.2
+
+
+def wide(width: int) -> float:
+    """A standard normal point and centre have a mean squared distance of 4 deviations."""
+    return (width * 2 / 4) ** 0.5
 
 
 def splats(
@@ -94,6 +104,13 @@ TABLES: dict[str, dict[str, MixerConfig]] = {
         f"splats, K = {count}, background {background:g}": splats(count, background=background)
         for count in (64, 128, 256)
         for background in (1e-3, 1e-7)
+    },
+    "widths": {
+        f"splats, K = {count}, query width {width}": replace(
+            splats(count, background=1e-6), projection=replace(PROJECTION, query_width=width)
+        )
+        for width in (16, 64)
+        for count in (64, 128)
     },
     "kinds": {
         "scalar": splats(kind="scalar"),
@@ -142,7 +159,8 @@ def run(job: Job) -> dict[str, Any]:
     )
     mixture = tasks(job.table)
     _, tested = mixture[-1]
-    start(model, tested.batch(8, torch.Generator().manual_seed(3)))
+    scale = wide if job.table == "widths" else sharp
+    start(model, tested.batch(8, torch.Generator().manual_seed(3)), scale)
     held_out = tested.batch(64, torch.Generator().manual_seed(7))
 
     def evaluate(model: torch.nn.Module) -> float:
@@ -176,24 +194,23 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def start(model: GPT, batch: TokenBatch) -> None:
+def start(model: GPT, batch: TokenBatch, scale: Callable[[int], float]) -> None:
     """Random fields get the deviation that was chosen; others cover what the text gives them."""
     x = model.embedding(batch.inputs)
     for block in model.blocks:
         mixer = block.mixer
         if isinstance(mixer, GaussianSplatAttention):
-            if mixer.config.field.init == "random":
-                rescale(mixer.field)
-            else:
+            if mixer.config.field.init != "random":
                 mixer.fit_field(block.mixer_norm(x))
+            else:
+                rescale(mixer.field, scale(mixer.field.width))
         x = block(x, None, None, False)[0].detach()
 
 
-def rescale(field: SplatField) -> None:
+def rescale(field: SplatField, scale: float) -> None:
     values = field.splats().detached()
-    scale = torch.full_like(values.scale, SCALE)
-    factor = None if values.factor is None else values.factor * (SCALE / values.scale.mean())
-    field.set_splats(replace(values, scale=scale, factor=factor))
+    factor = None if values.factor is None else values.factor * (scale / values.scale.mean())
+    field.set_splats(replace(values, scale=torch.full_like(values.scale, scale), factor=factor))
 
 
 def stream(

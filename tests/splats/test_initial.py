@@ -58,12 +58,12 @@ def output_error(field, query, key, scale):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width", [4, 64])
-def test_a_standard_normal_point_is_a_few_units_away_at_any_width(kind, width):
+def test_a_standard_normal_point_is_as_far_away_at_any_width(kind, width):
     field = SplatField.random(
         heads=2, splats=64, width=width, kind=kind, generator=generator(), dtype=torch.float64
     )
     x = torch.randn(2, 200, width, generator=generator(1), dtype=torch.float64)
-    assert float(mahalanobis(field, x).mean().detach()) == pytest.approx(4.0, rel=0.15)
+    assert float(mahalanobis(field, x).mean().detach()) == pytest.approx(20.0, rel=0.15)
 
 
 def test_random_draws_what_is_asked():

@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from .log_features import PreparedFeatures, prepare
 from .splats import Kind, Splats
 
-# Amplitude of the background at the start. Much larger ones drown sharp splats: see docs/log.md.
+# Amplitude of the background at the start: next to nothing beside a splat that fits.
 BACKGROUND = 1e-6
 
 

@@ -28,6 +28,9 @@ from .teacher import from_teacher
 # A point at this squared Mahalanobis distance has a feature of exp(-2): far enough for splats to
 # differ, near enough for gradients to reach them and for the background not to drown them.
 TYPICAL_DISTANCE = 4.0
+# Random splats start sharper: wide ones overlap so much that more of them only make the kernel
+# flatter, and queries and keys learn nothing from it. See docs/log.md.
+RANDOM_DISTANCE = 20.0
 
 
 def random(
@@ -53,8 +56,8 @@ def random(
         heads, splats, width: H, K and D.
         kind, rank: the covariance that can be learnt. Factors of a low-rank one start at a tenth
             of `scale`: at zero they would have no gradient.
-        scale: the deviation of every splat. By default sqrt(D (1 + spread^2) / 4), with which a
-            standard normal point has a mean squared Mahalanobis distance of 4, at any width.
+        scale: the deviation of every splat. By default sqrt(D (1 + spread^2) / 20), with which a
+            standard normal point has a mean squared Mahalanobis distance of 20, at any width.
         amplitude, background: a_s, and that of the splat of infinite width; None for none.
         bounds: by default such that the centres lie well within.
         capacity: slots a head; those beyond `splats` are empty.
@@ -65,7 +68,7 @@ def random(
     check_rank(kind, rank, width)
     check_positive("spread", spread)
     if scale is None:
-        scale = math.sqrt(width * (1 + spread**2) / TYPICAL_DISTANCE)
+        scale = math.sqrt(width * (1 + spread**2) / RANDOM_DISTANCE)
     check_positive("scale", scale)
 
     def normal(*shape: int) -> Tensor:
