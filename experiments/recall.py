@@ -97,6 +97,9 @@ TABLES: dict[str, dict[str, MixerConfig]] = {
         "splats, full: K = 128, write gate, window 16": splats(
             128, gates=GateConfig(write=True), window=16
         ),
+        "splats, PCA start: K = 128, write gate, window 16": splats(
+            128, start="pca", gates=GateConfig(write=True), window=16
+        ),
         "splats, K = 256, write gate": splats(256, gates=GateConfig(write=True)),
         "splats, K = 256, top 4, write gate": splats(256, top_m=4, gates=GateConfig(write=True)),
     },
