@@ -81,13 +81,13 @@ TABLES: dict[str, dict[str, MixerConfig]] = {
     "recall": {
         "softmax": SoftmaxAttentionConfig(projection=WIDE),
         "linear (elu + 1), 64 features": LinearAttentionConfig(projection=WIDE),
-        "fidelity, m = 12": FidelityAttentionConfig(
+        "fidelity, m = 12, write gate": FidelityAttentionConfig(
             projection=WIDE, state_width=12, gates=GateConfig(write=True)
         ),
-        "fidelity, m = 16": FidelityAttentionConfig(
+        "fidelity, m = 16, write gate": FidelityAttentionConfig(
             projection=WIDE, state_width=16, gates=GateConfig(write=True)
         ),
-        "fidelity, m = 24": FidelityAttentionConfig(
+        "fidelity, m = 24, write gate": FidelityAttentionConfig(
             projection=WIDE, state_width=24, gates=GateConfig(write=True)
         ),
         "splats, K = 64": splats(),

@@ -28,8 +28,7 @@ from .teacher import from_teacher
 # A point at this squared Mahalanobis distance has a feature of exp(-2): far enough for splats to
 # differ, near enough for gradients to reach them and for the background not to drown them.
 TYPICAL_DISTANCE = 4.0
-# Random splats start sharper: wide ones overlap so much that more of them only make the kernel
-# flatter, and queries and keys learn nothing from it. See docs/log.md.
+# Random splats start sharper: on recall, models learnt less from wide ones. See docs/log.md.
 RANDOM_DISTANCE = 20.0
 
 
