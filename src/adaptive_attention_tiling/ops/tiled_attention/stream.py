@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ class TiledState:
         self.resolution: Tensor | None = None
         self._key: Tensor
         self._value: Tensor
+        self._written: list[int] = []  # one number, shared by all forks that share the buffers
         self._valid: Tensor | None = None
         self._scales: list[Tensor] = []
         self._queries: list[Tensor] = []
@@ -92,13 +94,24 @@ class TiledState:
         """Add tokens; `valid` marks those that are not padding, all of them if None."""
         if self.length == 0:
             self._key, self._value, self._valid = key, value, valid
+            self._written = [key.shape[2]]
         else:
             if valid is not None or self._valid is not None:
                 new = key.new_ones(key.shape[0], key.shape[2], dtype=torch.bool)
                 self._valid = torch.cat([self._seen(), new if valid is None else valid], 1)
-            self._key = _appended(self._key, key, self.length)
-            self._value = _appended(self._value, value, self.length)
+            self._write(key, value)
         self.length += key.shape[2]
+
+    def fork(self) -> TiledState:
+        """A state that goes on from here by itself; neither changes the other.
+
+        No token is copied until both have gone on: they share the buffers, and the first to write
+        behind the last common token goes on in place.
+        """
+        twin = copy.copy(self)
+        twin._scales, twin._queries = list(self._scales), list(self._queries)
+        twin._lses = list(self._lses)
+        return twin
 
     def see(self, valid: Bool[Tensor, "B S"]) -> None:
         """Say of all tokens so far which are not padding, for those that come without `valid`.
@@ -155,6 +168,24 @@ class TiledState:
             cut = asking.unflatten(1, (blocks, size)).transpose(0, 1).flatten(0, 1)
             scale = self._scale(range(blocks), cut)
             self.store = self._tiles(range(blocks), scale)
+
+    def _write(self, key: Tensor, value: Tensor) -> None:
+        """Put tokens behind the last, in place where nobody has written and no gradient is kept."""
+        parts = self._key, self._value, key, value
+        needed = self.length + key.shape[2]
+        if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+            self._key, self._value = (
+                torch.cat([self.key, key], 2),
+                torch.cat([self.value, value], 2),
+            )
+            self._written = [needed]
+            return
+        if self._written != [self.length] or self._key.shape[2] < needed:
+            self._key, self._value = _roomier(self.key, needed), _roomier(self.value, needed)
+            self._written = [self.length]
+        self._key[:, :, self.length : needed] = key
+        self._value[:, :, self.length : needed] = value
+        self._written[0] = needed
 
     def _turn(self, block: int) -> None:
         """Close the super-block before `block`: cut it into tiles, and plan for `block`."""
@@ -256,12 +287,9 @@ class TiledState:
         return self._valid
 
 
-def _appended(buffer: Tensor, new: Tensor, length: int) -> Tensor:
-    """`buffer` with `new` written at `length`; its capacity doubles when it is full."""
-    needed = length + new.shape[2]
-    if buffer.shape[2] < needed:
-        wider = buffer.new_empty(*buffer.shape[:2], max(needed, 2 * length), buffer.shape[3])
-        wider[:, :, :length] = buffer[:, :, :length]
-        buffer = wider
-    buffer[:, :, length:needed] = new
-    return buffer
+def _roomier(tokens: Tensor, needed: int) -> Tensor:
+    """A copy with room for `needed` tokens and as many again as there are."""
+    length = tokens.shape[2]
+    wider = tokens.new_empty(*tokens.shape[:2], max(needed, 2 * length), tokens.shape[3])
+    wider[:, :, :length] = tokens
+    return wider
