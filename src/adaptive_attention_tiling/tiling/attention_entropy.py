@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -63,8 +61,11 @@ def check_probabilities(name: str, probabilities: Tensor) -> None:
             "a floating tensor with probabilities along its last axis",
             "pass the result of a softmax",
         )
-    sums = probabilities.detach().sum(-1)
-    allowed = 8 * math.sqrt(torch.finfo(probabilities.dtype).eps)
+    eps = torch.finfo(probabilities.dtype).eps
+    sums = probabilities.detach().sum(
+        -1, dtype=torch.promote_types(probabilities.dtype, torch.float32)
+    )
+    allowed = max(1e-4, 4 * eps)  # each entry was rounded
     # Written so that a NaN fails as well.
     if not bool((probabilities >= 0).all() & ((sums - 1).abs() <= allowed).all()):
         worst = sums.flatten()[(sums - 1).abs().argmax()].item() if sums.numel() else None
