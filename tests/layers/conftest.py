@@ -1,6 +1,7 @@
 import pytest
 
 from adaptive_attention_tiling.layers import (
+    AdaptiveTiledAttentionConfig,
     FidelityAttentionConfig,
     GateConfig,
     GaussianSplatAttentionConfig,
@@ -9,6 +10,7 @@ from adaptive_attention_tiling.layers import (
     SoftmaxAttentionConfig,
     SplatFieldConfig,
 )
+from adaptive_attention_tiling.ops.tiled_attention import TileLayout
 
 PLAIN = ProjectionConfig(width=12, heads=4)
 FURNISHED = ProjectionConfig(
@@ -52,6 +54,12 @@ MIXERS = {
     "fidelity_near": FidelityAttentionConfig(projection=PLAIN, state_width=5, window=3, sinks=1),
     "fidelity_furnished": FidelityAttentionConfig(
         projection=FURNISHED, state_width=6, gates=BY_HEAD, window=3, sinks=1
+    ),
+    "adaptive_tiled": AdaptiveTiledAttentionConfig(projection=PLAIN),
+    "adaptive_tiled_furnished": AdaptiveTiledAttentionConfig(
+        projection=FURNISHED,
+        tolerance=0.0,
+        layout=TileLayout(super_block=4, tile=2, group=2, window=4, sinks=1, scouts=2),
     ),
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),

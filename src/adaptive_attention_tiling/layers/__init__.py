@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError
+from .adaptive_tiled import AdaptiveTiledAttention, AdaptiveTiledAttentionConfig
 from .fidelity import FidelityAttention, FidelityAttentionConfig
 from .gates import GateConfig
 from .gaussian_splat import (
@@ -22,9 +23,11 @@ MixerConfig = (
     | GaussianSplatAttentionConfig
     | FidelityAttentionConfig
     | LinearAttentionConfig
+    | AdaptiveTiledAttentionConfig
 )
 
 _MIXERS: dict[type, Callable[[Any], AbstractMixer]] = {
+    AdaptiveTiledAttentionConfig: AdaptiveTiledAttention,
     FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
     LinearAttentionConfig: LinearAttention,
@@ -42,6 +45,8 @@ def make_mixer(config: MixerConfig) -> AbstractMixer:
 
 __all__ = [
     "AbstractMixer",
+    "AdaptiveTiledAttention",
+    "AdaptiveTiledAttentionConfig",
     "FidelityAttention",
     "FidelityAttentionConfig",
     "GateConfig",
