@@ -51,15 +51,16 @@ def span_losses(signal: Float[Tensor, "n L *C"], offered: Offers) -> Float[Tenso
     return lost.clamp_min(0).to(signal.dtype)
 
 
-def tiling_loss(states: Float[Tensor, "n T C"], tiling: Tiling) -> Float[Tensor, " n"]:
-    """The energy that whole sequences lose under any tiling, from its segments one by one."""
+def tiling_loss(states: Float[Tensor, "n T C"], tiling: Tiling) -> Float[Tensor, "n S"]:
+    """The energy that each super-block loses under any tiling, from its segments one by one."""
     ids = tiling.segment_ids()
     segments = int(ids.max()) + 1
     index = ids[..., None].expand_as(states)
     total = states.new_zeros(len(states), segments, states.shape[-1]).scatter_add(1, index, states)
     count = states.new_zeros(len(states), segments).scatter_add(1, ids, states.new_ones(ids.shape))
     mean = total / count.clamp_min(1)[..., None]
-    return (states - mean.gather(1, index)).square().sum((1, 2))
+    lost = (states - mean.gather(1, index)).square().sum(-1)
+    return torch.stack([block.sum(1) for block in lost.split(tiling.super_block, 1)], 1)
 
 
 def _aligned_states(

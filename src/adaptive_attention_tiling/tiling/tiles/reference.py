@@ -9,7 +9,7 @@ from torch import Tensor
 from .tiler import TileManager
 
 
-def segment_energy(signal: Float[Tensor, L *C]) -> float:
+def segment_energy(signal: Float[Tensor, L * C]) -> float:
     """Energy that a segment loses to its mean: measured in states, expected from a density."""
     tokens = len(signal)
     if signal.dim() == 2:
@@ -17,12 +17,12 @@ def segment_energy(signal: Float[Tensor, L *C]) -> float:
     return sum(float(signal[k]) * k * (tokens - k) / tokens for k in range(1, tokens))
 
 
-def reference_loss(signal: Float[Tensor, L *C], span: int) -> float:
+def reference_loss(signal: Float[Tensor, L * C], span: int) -> float:
     """Energy that a tile loses when it is read in segments of `span` tokens."""
     return sum(segment_energy(segment) for segment in signal.split(span))
 
 
-def every_tiling(signal: Float[Tensor, T *C], tiler: TileManager) -> Float[Tensor, "Z 2"]:
+def every_tiling(signal: Float[Tensor, T * C], tiler: TileManager) -> Float[Tensor, "Z 2"]:
     """(cost, loss) of every tiling of one super-block, good or bad, in float64.
 
     Those of the first t tokens are those of fewer tokens and one more tile; none is left out, so
@@ -64,7 +64,7 @@ def best_within(tilings: Float[Tensor, "Z 2"], most: float) -> Float[Tensor, 2]:
     return torch.tensor([each for each in corners if each[0] <= most][-1], dtype=torch.float64)
 
 
-def _cost_and_loss(signal: Float[Tensor, L *C], span: int, overhead: float) -> Tensor:
+def _cost_and_loss(signal: Float[Tensor, L * C], span: int, overhead: float) -> Tensor:
     rows = len(signal.split(span))
     return torch.tensor([rows + overhead, reference_loss(signal, span)], dtype=torch.float64)
 

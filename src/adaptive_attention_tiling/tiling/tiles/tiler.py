@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
 import torch
@@ -107,7 +107,7 @@ class TileManager:
             most = max(compute_budget * self.exact_cost(offered.tokens), offered.least_cost)
             return least_loss_within(loss, most, offered)
 
-        return self._tiled(_flattened(signal, kind), price)
+        return self._tiled(flattened(signal, kind), price)
 
     def tile_at_price(
         self,
@@ -123,9 +123,9 @@ class TileManager:
             price: energy per row, >= 0: a number, one for each sequence [n], or one for each
                 super-block [n, S].
         """
-        flat = _flattened(signal, kind)
+        flat = flattened(signal, kind)
         blocks = -(-flat.shape[1] // self.super_block)
-        prices = _prices(price, len(flat), blocks).to(flat)
+        prices = price_of_each(price, len(flat), blocks).detach().to(flat)
         return self._tiled(flat, lambda loss, _, which: prices[:, which].flatten().to(loss))
 
     def check_budget(self, compute_budget: float) -> None:
@@ -142,26 +142,30 @@ class TileManager:
                 "offer lower resolutions, or larger tiles",
             )
 
+    def pieces(
+        self, flat: Float[Tensor, "n T *C"]
+    ) -> Iterator[tuple[Float[Tensor, "n S L *C"], slice]]:
+        """The finished super-blocks together, then the one that is not, each with its numbers."""
+        whole = flat.shape[1] // self.super_block
+        finished = whole * self.super_block
+        if whole:
+            yield flat[:, :finished].unflatten(1, (whole, -1)), slice(0, whole)
+        if finished < flat.shape[1]:
+            yield flat[:, None, finished:], slice(whole, whole + 1)
+
     @torch.no_grad()
     def _tiled(
         self, flat: Float[Tensor, "n T *C"], price: Callable[[Tensor, Offers, slice], Tensor]
     ) -> Tiling:
-        """Finished super-blocks together, then the one that is not; `price` says at what price."""
-        n, tokens = flat.shape[:2]
-        whole = tokens // self.super_block
-        finished = whole * self.super_block
+        """Every super-block at the price that `price` sets for it."""
         parts = []
-        for blocks, which in (
-            (flat[:, :finished].unflatten(1, (whole, -1)) if whole else None, slice(0, whole)),
-            (flat[:, None, finished:] if finished < tokens else None, slice(whole, whole + 1)),
-        ):
-            if blocks is None:
-                continue
+        for blocks, which in self.pieces(flat.detach()):
             offered = self.offers(blocks.shape[2])
             loss = span_losses(blocks.flatten(0, 1).contiguous(), offered)
-            _check_finite(loss, blocks)
+            check_finite(loss, blocks)
             prices = price(loss, offered, which)
-            parts.append(self._tiling(solve(loss, prices, offered), prices, offered, n))
+            solution = solve(loss, prices, offered)
+            parts.append(self._tiling(solution, prices, offered, len(flat)))
         return joined(parts)
 
     def _tiling(self, best: Solution, price: Tensor, offered: Offers, n: int) -> Tiling:
@@ -223,7 +227,7 @@ def _segment_lengths(resolutions: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted(set(spans)))
 
 
-def _flattened(signal: Tensor, kind: Signal | None) -> Float[Tensor, "n T *C"]:
+def flattened(signal: Tensor, kind: Signal | None) -> Float[Tensor, "n T *C"]:
     """The signal of n sequences, in at least float32."""
     if kind is None:
         kind = "density" if signal.dim() == 1 else "states"
@@ -237,15 +241,15 @@ def _flattened(signal: Tensor, kind: Signal | None) -> Float[Tensor, "n T *C"]:
             "a floating density [..., T]" if axes == 1 else "floating states [..., T, C]",
             'say kind="density" for a density of several sequences; leave out empty texts',
         )
-    flat = signal.detach().reshape(-1, *signal.shape[-axes:])
+    flat = signal.reshape(-1, *signal.shape[-axes:])
     if axes == 1 and bool((flat < 0).any()):
         raise ArgumentError(
-            "signal", f"{float(flat.min()):.4g}", "a density >= 0", "pass squared steps"
+            "signal", f"{float(flat.detach().min()):.4g}", "a density >= 0", "pass squared steps"
         )
     return flat if flat.dtype == torch.float64 else flat.float()
 
 
-def _check_finite(loss: Tensor, blocks: Tensor) -> None:
+def check_finite(loss: Tensor, blocks: Tensor) -> None:
     """A bad entry makes every loss that includes it nan or infinite, save at R = 1."""
     if not bool(
         loss.sum().isfinite() & (blocks.sum() if len(loss) == 1 else loss).isfinite().all()
@@ -258,8 +262,8 @@ def _check_finite(loss: Tensor, blocks: Tensor) -> None:
         )
 
 
-def _prices(price: float | Tensor, n: int, blocks: int) -> Float[Tensor, "n S"]:
-    prices = torch.as_tensor(price).detach()
+def price_of_each(price: float | Tensor, n: int, blocks: int) -> Float[Tensor, "n S"]:
+    prices = torch.as_tensor(price)
     if prices.dim() == 1:
         prices = prices[:, None]
     if prices.dim() > 2 or any(
@@ -272,5 +276,5 @@ def _prices(price: float | Tensor, n: int, blocks: int) -> Float[Tensor, "n S"]:
             "pass one for each sequence, or one for each of its super-blocks",
         )
     if not bool(((prices >= 0) & prices.isfinite()).all()):
-        raise ArgumentError("price", float(prices.min()), "finite numbers >= 0", "use 0")
+        raise ArgumentError("price", float(prices.detach().min()), "finite numbers >= 0", "use 0")
     return prices.expand(n, blocks)
