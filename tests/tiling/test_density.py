@@ -93,6 +93,14 @@ def test_an_even_motion_is_evenly_dense_from_the_second_token_on():
     assert_bit_equal(density[1:], torch.full((T - 1,), 5.0, dtype=torch.float64))
 
 
+def test_positions_too_large_to_count_single_steps_are_fine():
+    positions = 2.0**25 + 4 * torch.arange(T, dtype=torch.float32).expand(B, T)
+    states = make_states(dtype=torch.float32)
+    analyzer = InformationDensityAnalyzer(4)
+    density = analyzer.compute_density(states, positions)
+    assert_bit_equal(density, analyzer.compute_density(states) / 16)
+
+
 def test_stretched_positions_thin_the_density():
     states, positions = make_states(), make_positions()
     analyzer = InformationDensityAnalyzer(4)

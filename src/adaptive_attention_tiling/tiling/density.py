@@ -165,12 +165,14 @@ class InformationDensityAnalyzer:
         if positions is None:
             positions = _counted(past, states.shape[:-1], states.device)
         check_positions(positions, states.shape[:-1], past.position if past else None)
-        # The first token is compared with itself: no step, no density.
-        state, position = (
-            (past.state, past.position) if past else (states[..., 0, :], positions[..., 0] - 1)
-        )
-        steps = states - torch.cat([state[..., None, :], states[..., :-1, :]], -2)
-        spans = positions - torch.cat([position[..., None], positions[..., :-1]], -1)
+        first = positions[..., :1]
+        if past:
+            before, first_span = past.state, first - past.position[..., None]
+        else:
+            # The first token is compared with itself: no step, no density.
+            before, first_span = states[..., 0, :], torch.ones_like(first)
+        steps = states - torch.cat([before[..., None, :], states[..., :-1, :]], -2)
+        spans = torch.cat([first_span, positions.diff(dim=-1)], -1)
         rates = steps / spans.to(steps.dtype)[..., None]
         return states, positions, self._squared_norm(states, rates)
 
