@@ -28,6 +28,7 @@ from .resolution import (
     compute_share,
     expected_loss,
 )
+from .router import CrossScaleRouter, routing_weights
 from .tiles import (
     ExpectedTiling,
     Tile,
@@ -46,6 +47,7 @@ from .tiles import (
 __all__ = [
     "AbstractEnergy",
     "AbstractMetric",
+    "CrossScaleRouter",
     "DensityState",
     "DiagonalMetric",
     "ExpectedTiling",
@@ -79,6 +81,7 @@ __all__ = [
     "joined",
     "load_imbalance",
     "pattern_stability",
+    "routing_weights",
     "temporal_distance",
     "threshold_tiling",
     "tile_distributions",
