@@ -1,6 +1,8 @@
 """The resolution field descends its energy, keeps its bounds and arrives where it must."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.testing import assert_bit_equal, assert_causal, assert_close
 from adaptive_attention_tiling.tiling.resolution import (
+    AbstractEnergy,
     PricedEnergy,
     QuadraticEnergy,
     ResolutionField,
@@ -210,6 +213,36 @@ def test_a_priced_field_rests_at_the_resolution_of_its_price():
     bounds = torch.tensor(LOW).double(), torch.tensor(1.0).double()
     assert_close(found, priced_resolution(energy.density, energy.price, *bounds))
     assert ((found > LOW) & (found < 1)).any()
+
+
+@dataclass(frozen=True)
+class Distance(AbstractEnergy):
+    """Almost |R - target|, on which Newton's method jumps from side to side without a search."""
+
+    target: Tensor
+
+    def value(self, resolution: Tensor) -> Tensor:
+        return (1e-6 + (resolution - self.target).square()).sqrt()
+
+    def slope(self, resolution: Tensor) -> Tensor:
+        return (resolution - self.target) / self.value(resolution)
+
+    def curvature(self, resolution: Tensor) -> Tensor:
+        return 1e-6 / self.value(resolution) ** 3
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> AbstractEnergy:
+        return Distance(function(self.target))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_an_energy_that_newton_overshoots_is_solved_too(causal):
+    energy = Distance(0.3 + 0.4 * uniform(B, M))
+    field = ResolutionField(diffusion=0.0, causal=causal)
+    assert_close(field.step(rough(B, M), energy, 1e9), energy.target)
+    if not causal:
+        field, start = ResolutionField(diffusion=2.0), rough(B, M)
+        before = field.total_energy(start, energy)
+        assert (field.total_energy(field.step(start, energy, 10.0), energy) < before).all()
 
 
 def causal_step(start: Tensor, first: Tensor, second: Tensor, lengths: Tensor) -> Tensor:
