@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .ops.gaussian_splat import splat_attention as splat_attention
     from .ops.linear_attention import MemoryState as MemoryState
     from .ops.linear_attention import linear_attention as linear_attention
+    from .ops.selective_scan import selective_scan as selective_scan
     from .ops.tiled_attention import TiledAttentionConfig as TiledAttentionConfig
     from .ops.tiled_attention import explain as explain
     from .ops.tiled_attention import tiled_attention as tiled_attention
@@ -41,6 +42,7 @@ _HOME = {
     "explain_splat_attention": ".ops.gaussian_splat",
     "fidelity_attention": ".ops.fidelity_attention",
     "linear_attention": ".ops.linear_attention",
+    "selective_scan": ".ops.selective_scan",
     "splat_attention": ".ops.gaussian_splat",
     "tiled_attention": ".ops.tiled_attention",
 }

@@ -26,7 +26,7 @@ def work(widths, chunk=32):
     """Tokens times channels, and what each token's piece covers."""
     covered = torch.zeros_like(widths)
     total = 0
-    for piece in pieces(widths, 16, widths.shape[1], chunk):
+    for piece in pieces(widths, 16, widths.shape[1], lambda _: chunk):
         rows = torch.arange(len(widths)) if piece.rows is None else piece.rows
         assert 0 < piece.stop - piece.start <= chunk
         covered[rows, piece.start : piece.stop] += piece.width
@@ -44,7 +44,7 @@ def test_work_is_that_of_the_channels_used(length):
 
 def test_short_runs_are_read_with_their_neighbours():
     widths = torch.tensor([[4, 16]]).repeat(1, 32)
-    assert len(pieces(widths, 16, 64, 32)) < 9
+    assert len(pieces(widths, 16, 64, lambda _: 32)) < 9
     assert work(widths) <= 64 * 16
 
 
@@ -53,7 +53,7 @@ def test_every_token_is_in_one_piece():
         torch.manual_seed(seed)
         widths = torch.randint(1, 17, (3, 11)).repeat_interleave(seed % 4 + 1, 1)
         seen = torch.zeros_like(widths)
-        for piece in pieces(widths, 16, widths.shape[1], 10):
+        for piece in pieces(widths, 16, widths.shape[1], lambda _: 10):
             rows = torch.arange(3) if piece.rows is None else piece.rows
             seen[rows, piece.start : piece.stop] += 1
             mine = widths[rows, piece.start : piece.stop]
@@ -63,3 +63,9 @@ def test_every_token_is_in_one_piece():
             else:
                 assert bool((mine == piece.width).all())
         assert bool((seen == 1).all())
+
+
+def test_narrow_tokens_are_read_more_at_once():
+    widths = torch.tensor([[16, 4]]).repeat_interleave(32, 1)
+    found = pieces(widths, 16, 64, lambda width: 128 // width)
+    assert [(piece.width, piece.stop - piece.start) for piece in found] == [(16, 8)] * 4 + [(4, 32)]

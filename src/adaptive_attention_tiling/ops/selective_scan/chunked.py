@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,6 @@ def chunked_scan(
     start: Float[Tensor, "B I N"],
     *,
     widths: Int[Tensor, "B T"] | None = None,
-    chunk: int | None = None,
 ) -> tuple[Float[Tensor, "B T I"] | None, Float[Tensor, "B I N"]]:
     """y_t = C_t . h_t for every token, None if `read` (C) is, and the state after the last one.
 
@@ -33,9 +33,12 @@ def chunked_scan(
     Memory for the backward pass: the inputs and a state for each chunk; what happens inside a
     chunk is computed again. Not twice differentiable.
     """
-    if chunk is None:
-        chunk = min(_LONGEST, max(_SHORTEST, _NUMBERS // max(1, start.numel())))
-    plan = pieces(widths, A.shape[1], x.shape[1], chunk)
+    batch, inner, channels = start.shape
+
+    def chunk(width: int) -> int:
+        return min(_LONGEST, max(_SHORTEST, _NUMBERS // (batch * inner * width)))
+
+    plan = pieces(widths, channels, x.shape[1], chunk)
     tensors = [x, delta, A, write, start] + ([] if read is None else [read])
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         y, end = _Scan.apply(plan, x, delta, A, write, read, start)  # type: ignore[no-untyped-call]
@@ -155,8 +158,9 @@ def _backward(
         assert grads.read is not None
         piece.put_channels(grads.read, torch.matmul(states, y_grad[..., None])[..., 0])
     grad[-1] += after_grad
-    for t in range(len(grad) - 2, -1, -1):
-        grad[t].addcmul_(decay[t + 1], grad[t + 1])
+    steps = list(zip(grad.unbind(), decay.unbind(), strict=True))
+    for (later, factor), (earlier, _) in pairwise(reversed(steps)):
+        earlier.addcmul_(factor, later)
     before_grad = decay[0] * grad[0]
     piece.put_channels(grads.write, torch.matmul(grad, (delta * x)[..., None])[..., 0])
     written = torch.matmul(write[:, :, None], grad)[:, :, 0]  # of delta x

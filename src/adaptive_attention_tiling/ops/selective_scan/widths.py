@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import overload
 
@@ -74,45 +75,42 @@ class Piece:
             state[self.rows, : self.width] = part
 
 
-def pieces(widths: Tensor | None, channels: int, length: int, chunk: int) -> list[Piece]:
-    """Pieces of at most `chunk` tokens that cover all rows; `widths` [B, T] is None for all N.
+def pieces(
+    widths: Tensor | None, channels: int, length: int, chunk: Callable[[int], int]
+) -> list[Piece]:
+    """Pieces that cover all rows; `widths` [B, T] is None where all tokens use all channels.
 
     A piece works on the widest of its tokens, so pieces end where widths change, and rows of
-    different width are in different pieces.
+    different width are in different pieces. `chunk` tells how many tokens of a width are read at
+    once.
     """
     if widths is None:
-        starts = range(0, length, chunk)
-        return [Piece(s, min(length, s + chunk), channels) for s in starts]
+        size = chunk(channels)
+        return [Piece(s, min(length, s + size), channels) for s in range(0, length, size)]
     changes = (widths[:, 1:] != widths[:, :-1]).any(0).nonzero()[:, 0] + 1
+    table: list[list[int]] = widths.tolist()
     found: list[Piece] = []
-    for start, stop in _spans(changes.tolist(), length, chunk):
-        found += _by_width(widths[:, start:stop], start, stop)
-    return found
-
-
-def _spans(changes: list[int], length: int, chunk: int) -> list[tuple[int, int]]:
-    spans, start = [], 0
-    ahead = iter([*changes, length])
+    start = 0
+    ahead = iter([*changes.tolist(), length])
     change = next(ahead)
     while start < length:
         while change < min(start + _SHORTEST_RUN, length):
             change = next(ahead)
-        stop = min(start + chunk, change)
-        spans.append((start, stop))
+        stop = min(start + chunk(max(row[start] for row in table)), change)
+        found += _by_width(table, start, stop, widths.device)
         start = stop
-    return spans
+    return found
 
 
-def _by_width(widths: Tensor, start: int, stop: int) -> list[Piece]:
-    widest = widths.amax(1)
+def _by_width(table: list[list[int]], start: int, stop: int, device: torch.device) -> list[Piece]:
+    runs = [row[start:stop] for row in table]
     found = []
-    for width in widest.unique().tolist():
-        chosen = widest == width
-        mine = widths[chosen]
+    for width in sorted({max(run) for run in runs}):
+        chosen = [index for index, run in enumerate(runs) if max(run) == width]
         live = None
-        if bool((mine != width).any()):
-            slots = torch.arange(width, device=widths.device)
-            live = slots < mine.T[..., None]
-        rows = None if bool(chosen.all()) else chosen.nonzero()[:, 0]
+        if any(min(runs[index]) < width for index in chosen):
+            used = torch.tensor([runs[index] for index in chosen], device=device)
+            live = torch.arange(width, device=device) < used.T[..., None]
+        rows = None if len(chosen) == len(table) else torch.tensor(chosen, device=device)
         found.append(Piece(start, stop, width, rows, live))
     return found
