@@ -39,16 +39,22 @@ def span_losses(signal: Float[Tensor, "n L *C"], offered: Offers) -> Float[Tenso
         signal: states [n, L, C] or density [n, L] of n super-blocks of `offered.tokens` tokens.
         offered: what may be cut from them.
     """
-    granule = int(offered.borders[1])
-    aligned = offered.tokens % granule == 0 and all(granule % s == 0 for s in offered.spans)
-    if not aligned:
+    if not offered.is_aligned:
         return _losses_from_tokens(signal, offered)
-    energies = (_aligned_density if signal.dim() == 2 else _aligned_states)(
-        signal, offered.spans, granule
-    )
-    prefix = torch.nn.functional.pad(energies.double().cumsum(1), (0, 0, 1, 0))
+    prefix = prefix_losses(signal, offered)
     lost = prefix.index_select(1, offered.stop) - prefix.index_select(1, offered.start)
     return lost.clamp_min(0).to(signal.dtype)
+
+
+def prefix_losses(signal: Float[Tensor, "n L *C"], offered: Offers) -> Float[Tensor, "R P n"]:
+    """Energy lost before each position at each resolution, in float64.
+
+    Only where `offered.is_aligned`: what a tile loses is then the difference between its borders.
+    """
+    energies = (_aligned_density if signal.dim() == 2 else _aligned_states)(
+        signal, offered.spans, int(offered.borders[1])
+    )
+    return torch.nn.functional.pad(energies.double().cumsum(1), (0, 0, 1, 0))
 
 
 def tiling_loss(states: Float[Tensor, "n T C"], tiling: Tiling) -> Float[Tensor, "n S"]:
@@ -66,36 +72,36 @@ def tiling_loss(states: Float[Tensor, "n T C"], tiling: Tiling) -> Float[Tensor,
 def _aligned_states(
     states: Float[Tensor, "n L C"], spans: tuple[int, ...], granule: int
 ) -> Float[Tensor, "R P n"]:
-    """Energy inside each granule, segment length by segment length, from means of shorter ones.
+    """Energy inside each granule, segment length by segment length, from sums of shorter ones.
 
     sum_j |x_j - mean|^2 = sum over parts of (their own + their size |their mean - mean|^2).
     """
     n, tokens, _ = states.shape
     energies = {1: states.new_zeros(tokens // granule, n)}
-    means, size = states, 1
+    sums, size = states, 1
     for span in sorted(spans):
         if span == 1:
             continue
         if span % size:
-            means, size = states, 1
-        means, between = _merged(means, span // size)
-        own = (size * between).view(n, tokens // granule, -1).sum(-1).mT
+            sums, size = states, 1
+        sums, apart = _merged(sums, span // size)
+        own = apart.view(n, tokens // granule, -1).sum(-1).mT / size
         energies[span] = energies[size] + own
         size = span
     return torch.stack([energies[span] for span in spans])
 
 
 def _merged(
-    means: Float[Tensor, "n L C"], parts: int
+    sums: Float[Tensor, "n L C"], parts: int
 ) -> tuple[Float[Tensor, "n L2 C"], Float[Tensor, "n L2"]]:
-    """Means of `parts` neighbours, and the sum of squared distances to them."""
+    """Sums of `parts` neighbours, and the squared distances of the parts to their mean."""
     if parts == 2:
-        first, second = means[:, 0::2], means[:, 1::2]
+        first, second = sums[:, 0::2], sums[:, 1::2]
         apart = first - second
-        return (first + second) * 0.5, (apart * apart).sum(-1) * 0.5
-    grouped = means.unflatten(1, (-1, parts))
-    mean = grouped.mean(2)
-    return mean, (grouped - mean[:, :, None]).square().sum((2, 3))
+        return first + second, (apart * apart).sum(-1) * 0.5
+    grouped = sums.unflatten(1, (-1, parts))
+    total = grouped.sum(2)
+    return total, (grouped - total[:, :, None] / parts).square().sum((2, 3))
 
 
 def _aligned_density(

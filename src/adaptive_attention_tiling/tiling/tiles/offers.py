@@ -26,6 +26,7 @@ class Offers:
         start, stop: positions of each span [K].
         rows: ceil(L/span) + overhead of each span at each resolution [R, K].
         ending: for each position but 0, (its spans as a slice, their starts as one).
+        overhead: rows that a tile costs besides its segments.
         least_cost: at which the super-block can be read at all.
     """
 
@@ -37,7 +38,34 @@ class Offers:
     stop: Int[Tensor, " K"]
     rows: Float[Tensor, "R K"]
     ending: tuple[tuple[slice, slice], ...]
+    overhead: float
     least_cost: float
+
+    @property
+    def units(self) -> int:
+        """Units of cost in a row: the fewest of which an overhead is a whole number."""
+        return next(units for units in (1, 2, 4, 8) if self.overhead * units % 1 == 0)
+
+    @property
+    def cost_bits(self) -> int:
+        """Bits that hold the cost of any tiling in units."""
+        most = self.tokens + self.overhead * self.positions
+        return int(most * self.units).bit_length()
+
+    def in_units(self, rows: Float[Tensor, "*k"]) -> Int[Tensor, "*k"]:
+        """Costs in units."""
+        return (rows * self.units).long()
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether segments never cross a position, wherever their tile starts."""
+        granule = int(self.borders[1])
+        return self.tokens % granule == 0 and not any(granule % span for span in self.spans)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a tile may run from any position to any later one."""
+        return len(self.start) == self.positions * (self.positions + 1) // 2
 
     @property
     def length(self) -> Int[Tensor, " K"]:
@@ -77,7 +105,9 @@ def offers(
     length = borders[stop_] - borders[start]
     rows = torch.stack([-(-length // span) for span in spans]).double() + overhead
     least_cost = _least_cost(rows.amin(0).tolist(), ending)
-    return Offers(tokens, positions, borders, spans, start, stop_, rows, tuple(ending), least_cost)
+    return Offers(
+        tokens, positions, borders, spans, start, stop_, rows, tuple(ending), overhead, least_cost
+    )
 
 
 def _least_cost(rows: list[float], ending: list[tuple[slice, slice]]) -> float:

@@ -116,5 +116,5 @@ class Tile:
 
 
 def segments_of(length: int, resolution: float) -> int:
-    """ceil(R L), where R L is taken for whole if it is so up to rounding."""
-    return max(1, math.ceil(resolution * length - 1e-9))
+    """ceil(R L), where R L is taken for whole if it is so up to the rounding of R in float32."""
+    return math.ceil(resolution * length * (1 - 1e-6))

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .loss import Signal, span_losses
+from .loss import Signal
 from .offers import Offers, offers
 from .programme import Solution, least_loss_within, solve
+from .sweep import AbstractSweep, sweep_of
 from .tiling import Tiling, joined, packed
 
 
@@ -30,8 +31,7 @@ class TileManager:
         resolutions: R on offer, each 1/k for a whole k: segments of k tokens.
         super_block: tokens that are tiled together.
         granularity: tiles start and stop at multiples of it; min_size if None.
-        overhead: rows that a tile costs besides its segments; a multiple of 1/64, so that costs
-            are exact in float32.
+        overhead: rows that a tile costs besides its segments; a multiple of 1/8.
 
     Raises:
         ArgumentError: sizes, resolutions or the overhead do not fit together.
@@ -103,9 +103,9 @@ class TileManager:
         """
         self.check_budget(compute_budget)
 
-        def price(loss: Tensor, offered: Offers, _: slice) -> Tensor:
-            most = max(compute_budget * self.exact_cost(offered.tokens), offered.least_cost)
-            return least_loss_within(loss, most, offered)
+        def price(sweep: AbstractSweep, _: slice) -> Tensor:
+            most = compute_budget * self.exact_cost(sweep.offered.tokens)
+            return least_loss_within(sweep, max(most, sweep.offered.least_cost))
 
         return self._tiled(flattened(signal, kind), price)
 
@@ -125,8 +125,10 @@ class TileManager:
         """
         flat = flattened(signal, kind)
         blocks = -(-flat.shape[1] // self.super_block)
-        prices = price_of_each(price, len(flat), blocks).detach().to(flat)
-        return self._tiled(flat, lambda loss, _, which: prices[:, which].flatten().to(loss))
+        prices = price_of_each(price, len(flat), blocks).detach().double()
+        return self._tiled(
+            flat, lambda sweep, which: sweep.price_in_quanta(prices[:, which].flatten())
+        )
 
     def check_budget(self, compute_budget: float) -> None:
         """Raise an ArgumentError if no super-block can be read at this share of the cost."""
@@ -155,16 +157,16 @@ class TileManager:
 
     @torch.no_grad()
     def _tiled(
-        self, flat: Float[Tensor, "n T *C"], price: Callable[[Tensor, Offers, slice], Tensor]
+        self, flat: Float[Tensor, "n T *C"], price: Callable[[AbstractSweep, slice], Tensor]
     ) -> Tiling:
         """Every super-block at the price that `price` sets for it."""
         parts = []
         for blocks, which in self.pieces(flat.detach()):
             offered = self.offers(blocks.shape[2])
-            loss = span_losses(blocks.flatten(0, 1).contiguous(), offered)
-            check_finite(loss, blocks)
-            prices = price(loss, offered, which)
-            solution = solve(loss, prices, offered)
+            sweep = sweep_of(blocks.flatten(0, 1).contiguous(), offered)
+            check_finite(sweep.scale, blocks)
+            quanta = price(sweep, which)
+            solution, prices = solve(sweep, quanta), sweep.price_of(quanta)
             parts.append(self._tiling(solution, prices, offered, len(flat)))
         return joined(parts)
 
@@ -183,7 +185,7 @@ class TileManager:
             overhead=self.overhead,
             start=start,
             length=length,
-            resolution=1 / span.to(price.dtype),
+            resolution=1 / span.to(torch.get_default_dtype()),
             block_loss=best.loss.view(n, blocks),
             block_cost=best.cost.view(n, blocks),
             price=price.view(n, blocks),
@@ -206,9 +208,9 @@ class TileManager:
                 "super_block a multiple of min_size",
                 "use powers of two",
             )
-        if not (0 <= self.overhead < math.inf and self.overhead * 64 % 1 == 0):
+        if not (0 <= self.overhead < math.inf and self.overhead * 8 % 1 == 0):
             raise ArgumentError(
-                "overhead", self.overhead, "rows >= 0 in multiples of 1/64", "use 1 or 0"
+                "overhead", self.overhead, "rows >= 0 in multiples of 1/8", "use 1 or 0"
             )
 
 
@@ -249,10 +251,12 @@ def flattened(signal: Tensor, kind: Signal | None) -> Float[Tensor, "n T *C"]:
     return flat if flat.dtype == torch.float64 else flat.float()
 
 
-def check_finite(loss: Tensor, blocks: Tensor) -> None:
-    """A bad entry makes every loss that includes it nan or infinite, save at R = 1."""
-    if not bool(
-        loss.sum().isfinite() & (blocks.sum() if len(loss) == 1 else loss).isfinite().all()
+def check_finite(scale: Tensor, blocks: Tensor) -> None:
+    """Raise for nan or infinity: they reach `scale`, the loss at the lowest resolution, unless
+    that one is 1.
+    """
+    if not bool(scale.isfinite().all()) or (
+        not bool(scale.any()) and not bool(blocks.sum().isfinite())
     ):
         raise ArgumentError(
             "signal",

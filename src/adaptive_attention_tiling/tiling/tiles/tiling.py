@@ -58,7 +58,7 @@ class Tiling:
     @property
     def segments(self) -> Int[Tensor, "n M"]:
         """Rows read in place of each tile, ceil(R L); 0 where there is none."""
-        return torch.ceil(self.resolution.double() * self.length - 1e-9).long()
+        return torch.ceil(self.resolution.double() * self.length * (1 - 1e-6)).long()
 
     @property
     def mean_resolution(self) -> Float[Tensor, " n"]:
