@@ -267,7 +267,7 @@ def check_finite(scale: Tensor, blocks: Tensor) -> None:
 
 
 def price_of_each(price: float | Tensor, n: int, blocks: int) -> Float[Tensor, "n S"]:
-    prices = torch.as_tensor(price)
+    prices = price if isinstance(price, Tensor) else torch.tensor(price, dtype=torch.float64)
     if prices.dim() == 1:
         prices = prices[:, None]
     if prices.dim() > 2 or any(
