@@ -26,6 +26,13 @@ font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
 .aat .centre{fill:var(--s0)}
 .aat .near{fill:var(--s0)}
 .aat .far{fill:var(--s1)}
+.aat .piece{fill:var(--ink);font:11px ui-monospace,Menlo,Consolas,monospace;white-space:pre}
+.aat .gone{fill:var(--soft);font:11px ui-monospace,Menlo,Consolas,monospace;white-space:pre;
+text-decoration:line-through}
+.aat .later{fill:var(--soft);fill-opacity:.6;font:11px ui-monospace,Menlo,Consolas,monospace;
+white-space:pre}
+.aat .border{stroke:var(--ink);stroke-width:1.4}
+.aat .bar{fill:var(--s0);stroke:var(--paper);stroke-width:.5}
 .aat .mark{stroke:var(--ink);stroke-dasharray:4 3;fill:none}
 .aat .k0{fill:var(--k0)}.aat .k1{fill:var(--k1)}.aat .k2{fill:var(--k2)}.aat .k3{fill:var(--k3)}
 .aat .k4{fill:var(--k4)}.aat .k5{fill:var(--k5)}.aat .k6{fill:var(--k6)}.aat .k7{fill:var(--k7)}
@@ -38,6 +45,7 @@ class Picture:
     """A standalone SVG document. Notebooks show it; `save` writes it as .svg or .html."""
 
     svg: str
+    title: str
 
     def _repr_html_(self) -> str:
         return self.svg
@@ -53,8 +61,8 @@ class Picture:
         if path.suffix == ".html":
             text = (
                 '<!doctype html><html lang="en"><meta charset="utf-8">'
-                '<meta name="color-scheme" content="light dark"><title>Splats</title>'
-                f"<body>{self.svg}</body></html>"
+                '<meta name="color-scheme" content="light dark">'
+                f"<title>{escape(self.title)}</title><body>{self.svg}</body></html>"
             )
         path.write_text(text, encoding="utf-8")
         return path
@@ -67,7 +75,8 @@ def picture(body: str, *, title: str, note: str, width: float, height: float) ->
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aat" {size} role="img">'
         f"<title>{escape(title)}</title><desc>{escape(note)}</desc><style>{_STYLE}</style>"
         f'<rect class="paper" width="{width:g}" height="{height:g}"/>'
-        f"{label(16, 24, title, style='head')}{label(16, 42, note)}{body}</svg>"
+        f"{label(16, 24, title, style='head')}{label(16, 42, note)}{body}</svg>",
+        title,
     )
 
 
