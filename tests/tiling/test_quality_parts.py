@@ -107,6 +107,10 @@ class TestCrossTileFlow:
             assert_bit_equal(raw, zero)
             assert_bit_equal(bounded, zero)
 
+    def test_sums_that_are_one_only_nearly_do_not_flow_backwards(self):
+        p = tensor([0.5, 0.5], [0.50004, 0.50004])
+        assert cross_tile_flow(p, torch.ones(2, 2).triu(1)) == (0, 0)
+
     def test_tiles_that_rule_each_other_out_are_infinitely_far_apart(self):
         p = tensor([1, 0], [0.5, 0.5])
         assert cross_tile_flow(p) == (math.inf, 1)
