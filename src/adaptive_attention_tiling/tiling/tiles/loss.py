@@ -98,7 +98,7 @@ def _merged(
     if parts == 2:
         first, second = sums[:, 0::2], sums[:, 1::2]
         apart = first - second
-        return first + second, (apart * apart).sum(-1) * 0.5
+        return first + second, torch.linalg.vector_norm(apart, dim=-1).square() * 0.5
     grouped = sums.unflatten(1, (-1, parts))
     total = grouped.sum(2)
     return total, (grouped - total[:, :, None] / parts).square().sum((2, 3))

@@ -52,9 +52,9 @@ class Offers:
         most = self.tokens + self.overhead * self.positions
         return int(most * self.units).bit_length()
 
-    def in_units(self, rows: Float[Tensor, "*k"]) -> Int[Tensor, "*k"]:
-        """Costs in units."""
-        return (rows * self.units).long()
+    def in_units(self, rows: Float[Tensor, "*k"]) -> Float[Tensor, "*k"]:
+        """Costs in units: whole numbers."""
+        return rows * self.units
 
     @property
     def is_aligned(self) -> bool:

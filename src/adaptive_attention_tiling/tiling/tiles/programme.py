@@ -27,7 +27,7 @@ class Solution:
     cost: Float[Tensor, " n"]
 
 
-def solve(sweep: AbstractSweep, price: Int[Tensor, " n"]) -> Solution:
+def solve(sweep: AbstractSweep, price: Float[Tensor, " n"]) -> Solution:
     """The best tilings at given prices, followed from the end to the start.
 
     Whoever has arrived writes to a column that is cut off.
@@ -46,11 +46,11 @@ def solve(sweep: AbstractSweep, price: Int[Tensor, " n"]) -> Solution:
         span[row, column] = spans[level]
         loss += torch.where(stop > 0, sweep.lost(level, start, stop), 0)
         stop = start
-    cost = sweep.value_and_cost(best[-1])[1].double() / offered.units
+    cost = sweep.value_and_cost(best[-1])[1] / offered.units
     return Solution(length[:, :-1], span[:, :-1], loss, cost)
 
 
-def least_loss_within(sweep: AbstractSweep, most: float) -> Int[Tensor, " n"]:
+def least_loss_within(sweep: AbstractSweep, most: float) -> Float[Tensor, " n"]:
     """For each super-block, the price in quanta at which its best tiling costs at most `most` and
     loses least.
 
@@ -63,7 +63,7 @@ def least_loss_within(sweep: AbstractSweep, most: float) -> Int[Tensor, " n"]:
     units = int(most * sweep.offered.units)
     dear, cheap = _bracket(sweep, units)
     while True:
-        price = (cheap[2] - dear[2]) // (dear[1] - cheap[1]).clamp_min(1)
+        price = ((cheap[2] - dear[2]) / (dear[1] - cheap[1]).clamp_min(1)).floor()
         price = torch.maximum(torch.minimum(price, cheap[0]), dear[0])
         point = _points(sweep, price[None])[:, 0]
         between = (point[1] < dear[1]) & (point[1] > cheap[1])
@@ -74,23 +74,23 @@ def least_loss_within(sweep: AbstractSweep, most: float) -> Int[Tensor, " n"]:
         cheap = torch.where(between & within, point, cheap)
 
 
-def _bracket(sweep: AbstractSweep, units: int) -> tuple[Int[Tensor, "3 n"], Int[Tensor, "3 n"]]:
+def _bracket(sweep: AbstractSweep, units: int) -> tuple[Float[Tensor, "3 n"], Float[Tensor, "3 n"]]:
     """(price, cost, loss) of a tiling above the budget and of one within, for each super-block.
 
     Where even price 0 is within, both are its point.
     """
     typical = sweep.highest / (2 * sweep.offered.tokens * sweep.offered.units)
     tried = [0, *(int(typical * power) for power in (0.03, 0.3, 1, 4)), sweep.highest]
-    points = _points(sweep, torch.tensor(tried)[:, None].expand(-1, len(sweep.scale)))
+    points = _points(sweep, torch.tensor(tried).double()[:, None].expand(-1, len(sweep.scale)))
     first = (points[1] <= units).long().argmax(0)
     return _column(points, (first - 1).clamp_min(0)), _column(points, first)
 
 
-def _column(points: Int[Tensor, "3 J n"], index: Int[Tensor, " n"]) -> Int[Tensor, "3 n"]:
+def _column(points: Float[Tensor, "3 J n"], index: Int[Tensor, " n"]) -> Float[Tensor, "3 n"]:
     return points.gather(1, index.expand(3, 1, -1))[:, 0]
 
 
-def _points(sweep: AbstractSweep, price: Int[Tensor, "J n"]) -> Int[Tensor, "3 J n"]:
+def _points(sweep: AbstractSweep, price: Float[Tensor, "J n"]) -> Float[Tensor, "3 J n"]:
     """(price, cost, loss) of the best tiling at each of J prices, in quanta and units."""
     value, cost = sweep.value_and_cost(sweep.best(price)[-1])
     return torch.stack([price, cost, value - price * cost])
