@@ -9,6 +9,7 @@ from adaptive_attention_tiling.layers import (
     ProjectionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
+    StateSpaceConfig,
 )
 from adaptive_attention_tiling.ops.tiled_attention import TileLayout
 
@@ -63,10 +64,13 @@ MIXERS = {
     ),
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),
+    "state_space": StateSpaceConfig(width=12, d_state=4, conv_width=3),
 }
 
 
 def needs_order(config) -> bool:
+    if isinstance(config, StateSpaceConfig):
+        return True
     return getattr(config, "gates", GateConfig()).decay != "none"
 
 

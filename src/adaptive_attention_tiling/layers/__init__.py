@@ -17,25 +17,28 @@ from .linear import LinearAttention, LinearAttentionConfig
 from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
+from .state_space import AdaptiveMambaBlock, StateSpaceConfig, VariableStateSpaceModel
 
 MixerConfig = (
     SoftmaxAttentionConfig
     | GaussianSplatAttentionConfig
     | FidelityAttentionConfig
     | LinearAttentionConfig
+    | StateSpaceConfig
     | AdaptiveTiledAttentionConfig
 )
 
-_MIXERS: dict[type, Callable[[Any], AbstractMixer]] = {
+_MIXERS: dict[type, Callable[[Any], AbstractMixer | AdaptiveMambaBlock]] = {
     AdaptiveTiledAttentionConfig: AdaptiveTiledAttention,
     FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
     LinearAttentionConfig: LinearAttention,
     SoftmaxAttentionConfig: SoftmaxAttention,
+    StateSpaceConfig: AdaptiveMambaBlock.from_config,
 }
 
 
-def make_mixer(config: MixerConfig) -> AbstractMixer:
+def make_mixer(config: MixerConfig) -> AbstractMixer | AdaptiveMambaBlock:
     """The mixer that a config describes."""
     if type(config) not in _MIXERS:
         names = ", ".join(kind.__name__ for kind in _MIXERS)
@@ -43,8 +46,14 @@ def make_mixer(config: MixerConfig) -> AbstractMixer:
     return _MIXERS[type(config)](config)
 
 
+def mixer_width(config: MixerConfig) -> int:
+    """C of the model that a mixer is for."""
+    return config.width if isinstance(config, StateSpaceConfig) else config.projection.width
+
+
 __all__ = [
     "AbstractMixer",
+    "AdaptiveMambaBlock",
     "AdaptiveTiledAttention",
     "AdaptiveTiledAttentionConfig",
     "FidelityAttention",
@@ -62,5 +71,8 @@ __all__ = [
     "SoftmaxAttentionConfig",
     "SoftmaxCrossAttention",
     "SplatFieldConfig",
+    "StateSpaceConfig",
+    "VariableStateSpaceModel",
     "make_mixer",
+    "mixer_width",
 ]

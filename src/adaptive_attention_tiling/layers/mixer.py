@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ArgumentError
 from .mask import Visibility, read_mask
-from .projections import AttentionProjections, ProjectionConfig, ProjectionState
+from .projections import AttentionProjections, ProjectionConfig
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class MixerState:
     """What a mixer remembers of `tokens` tokens, padding included, to go on from there."""
 
     tokens: int
-    projections: ProjectionState
+    projections: Any  # of what comes before the op: positions, and what convolutions carry on
     attention: Any  # of the op: a cache, or a state of fixed size
 
 
@@ -31,6 +31,11 @@ class AbstractMixer(nn.Module, ABC):
         super().__init__()
         self.width = projection.width
         self.projections = AttentionProjections(projection)
+
+    @property
+    def output(self) -> nn.Linear:
+        """The map into the residual stream."""
+        return self.projections.output.linear
 
     @abstractmethod
     def attend(
@@ -64,7 +69,7 @@ class AbstractMixer(nn.Module, ABC):
         Returns:
             [B, T, C], or (that, state). What it holds for padding has no meaning.
         """
-        self._check(x, is_causal, state, return_state)
+        check_call(x, self.width, is_causal, state, return_state)
         tokens = 0 if state is None else state.tokens
         mask = read_mask(
             attn_mask, batch=x.shape[0], length=x.shape[1], past=tokens, is_causal=is_causal
@@ -75,15 +80,17 @@ class AbstractMixer(nn.Module, ABC):
         y: Tensor = self.projections.output(out, x)
         return (y, MixerState(tokens + x.shape[1], projected, attention)) if return_state else y
 
-    def _check(self, x: Tensor, is_causal: bool, state: object, return_state: bool) -> None:
-        check_tokens("x", x, self.width)
-        if not is_causal and (state is not None or return_state):
-            raise ArgumentError(
-                "is_causal",
-                "False together with a state",
-                "True where tokens follow one another",
-                "pass the whole text at once",
-            )
+
+def check_call(x: Tensor, width: int, is_causal: bool, state: object, return_state: bool) -> None:
+    """Raise for tokens that do not fit a mixer, and for a state where nothing has an order."""
+    check_tokens("x", x, width)
+    if not is_causal and (state is not None or return_state):
+        raise ArgumentError(
+            "is_causal",
+            "False together with a state",
+            "True where tokens follow one another",
+            "pass the whole text at once",
+        )
 
 
 def check_tokens(name: str, x: Tensor, width: int) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from ..layers import MixerConfig, MixerState, make_mixer
+from ..layers import MixerConfig, MixerState, make_mixer, mixer_width
 from ..layers.mask import read_mask
 from ..layers.mlp import GELUNetwork, SwiGLUNetwork
 from ..layers.projections import token_positions
@@ -57,12 +57,12 @@ class GPTConfig:
                 "repeat the configs: (first, second) * 3",
             )
         for mixer in self.mixer_by_block:
-            if mixer.projection.width != self.width:
+            if mixer_width(mixer) != self.width:
                 raise ArgumentError(
                     "mixers",
-                    f"width {mixer.projection.width}",
+                    f"width {mixer_width(mixer)}",
                     f"width {self.width} as the model has",
-                    f"use ProjectionConfig(width={self.width}, ...)",
+                    f"make the mixers' configs with width={self.width}",
                 )
 
     @property
@@ -128,7 +128,7 @@ class GPT(nn.Module):
         with torch.no_grad():
             for block in self.blocks:
                 assert isinstance(block, GPTBlock)  # nn.ModuleList forgets it
-                for linear in (block.mixer.projections.output.linear, block.network.output):
+                for linear in (block.mixer.output, block.network.output):
                     linear.weight.mul_((2 * self.config.depth) ** -0.5)
 
     def forward(

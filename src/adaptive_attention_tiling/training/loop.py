@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 from ..data.synthetic import IGNORED, TokenBatch
 from ..errors import ArgumentError, CorrectnessError, DataError
 from ..layers.gates import LogGate
+from ..layers.state_space import StateRates
 from ..splats import SplatField
 
 Evaluate = Callable[[nn.Module], float]
@@ -137,7 +138,7 @@ def train(
 
 
 # Zero is no resting place for these: decay would move what they stand for.
-SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate, SplatField)
+SPARED = (nn.Embedding, nn.RMSNorm, nn.LayerNorm, LogGate, SplatField, StateRates)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...errors import ArgumentError
 from .chunked import chunked_scan
@@ -95,6 +96,22 @@ class ScanState:
             width=width.clamp(min=1),  # of the empty slots
             length=self.length - tokens,
             spent=self.spent + tokens,
+        )
+
+    def resized(self, channels: int) -> ScanState:
+        """With so many channels: the last ones cut off, or empty ones added behind."""
+        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+            raise ArgumentError("channels", channels, "a whole number >= 1", "check the sizes")
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else pad(tensor, (0, channels - tensor.shape[-1]))
+
+        return replace(
+            self,
+            channels=pad(self.channels, (0, channels - self.channels.shape[-1])),
+            anchor=cut(self.anchor),
+            write=cut(self.write),
+            width=None if self.width is None else self.width.clamp(max=channels),
         )
 
     def _tensors(self) -> dict[str, Tensor]:
