@@ -1,0 +1,357 @@
+"""What tiled attention reads of SmolLM2's far field, and what it loses; nothing is trained.
+
+    python experiments/tiled_reading.py [--table methods|layers|calibration] [--only WORD ...]
+                                        [--tokens N] [--text NAME] [--quick] [--json PATH]
+
+SmolLM2-135M-Instruct reads 8,192 tokens of a speech; all 30 attention layers are replaced. Loss is
+that of the second half, in nats per token, above exact attention's. Compute is counted in
+multiply-adds of scores and values, as a share of dense causal attention (far_field.py counts); a
+share of 20 % is 5 times fewer.
+
+- `methods`: ways to read the far field at equal multiply-adds. Thresholds are found on captured
+  queries, keys and values; the shares printed are those of the run itself. Emulated, so no times.
+- `layers`: relative error of the attention output and share read, layer by layer.
+- `calibration`: `tiled_attention` itself: loss, reads and processor time by tolerance, and whether
+  its estimated error holds.
+
+Minutes for each row on one core; the results lie in results/tiled_reading_*.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: one core is what the times are told of.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from far_field import BLOCK, Rule, Tally, attend
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from adaptive_attention_tiling.data import SotuSpeeches, first_tokens, load_model
+from adaptive_attention_tiling.data.sources import named
+from adaptive_attention_tiling.evaluation.error_curve import Capture, relative_error
+from adaptive_attention_tiling.evaluation.prefill import prefill, second_half_loss
+from adaptive_attention_tiling.evaluation.variant import attention_of, observed
+from adaptive_attention_tiling.models.hf import recording
+from adaptive_attention_tiling.ops.tiled_attention import (
+    TiledAttentionConfig,
+    TiledAttentionReport,
+    tiled_attention,
+)
+
+LAYERS = (0, 3, 8, 15, 22, 29)
+SHARES = (0.16, 0.20, 0.33)
+TOLERANCES = (0.03, 0.1, 0.3, 1.0)
+METHODS = {
+    "pyramid, rank 1": Rule(sizes=(64, 16), rest="second", rank=1),
+    "key space, means": Rule(sizes=(32, 8)),
+    "pyramid of means": Rule(sizes=(64, 16, 4)),
+    "uniform tiles": Rule(sizes=(16,), order="contiguous", decide="mass"),
+    "greedy boundaries": Rule(sizes=(16,), order="greedy", decide="mass"),
+    "top-k, rest dropped": Rule(sizes=(16,), order="contiguous", decide="bound", rest="drop"),
+    "pyramid, rank 2": Rule(sizes=(64, 16), rest="second", rank=2),
+    "oracle": Rule(sizes=(32, 8), decide="oracle"),
+}
+Layer = tuple[Tensor, Tensor, Tensor]
+
+
+class Reader:
+    """A model with a text, and what exact attention makes of it."""
+
+    def __init__(self, text: str, tokens: int) -> None:
+        self.model, tokenizer = load_model()
+        ids = first_tokens(named(SotuSpeeches(), text), tokenizer, tokens)
+        self.ids = torch.tensor([ids])
+        self.layers: dict[int, Layer] = {}
+        capture = Capture(LAYERS, tokens)
+        with observed(self.model, capture.see):
+            self.exact = self.loss()
+        for number, (query, key, value, scale) in sorted(capture.kept.items()):
+            self.layers[number] = query[0] * scale, key[0], value[0]
+
+    def loss(self) -> float:
+        """Nats per token on the second half, by whatever attention is in force."""
+        with torch.inference_mode():
+            hidden = self.model.base_model(input_ids=self.ids, use_cache=False).last_hidden_state
+            return second_half_loss(self.model.get_output_embeddings(), hidden, self.ids)
+
+    def emulated(self, rule: Rule) -> tuple[float, Tally]:
+        """Loss with all layers read by `rule`, and what that takes."""
+        tally = Tally()
+        with emulation(self.model, rule, tally):
+            return self.loss(), tally
+
+
+@contextmanager
+def emulation(model: Any, rule: Rule, tally: Tally) -> Iterator[None]:
+    """Within the context, `model` attends as `rule` reads; one sequence, whole super-blocks."""
+    from transformers import AttentionInterface
+
+    def forward(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, scaling: float, **__: Any
+    ) -> tuple[Tensor, None]:
+        out = attend(query[0] * scaling, key[0], value[0], rule, tally)
+        return out[None].transpose(1, 2), None
+
+    before = model.config._attn_implementation
+    AttentionInterface.register("emulated_far_field", forward)
+    model.set_attn_implementation("emulated_far_field")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def methods(reader: Reader, only: list[str], shares: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+    """One row for each method and share that it can be brought to; the middle share comes first."""
+    chosen = [name for name in METHODS if not only or any(word in name for word in only)]
+    bars = {name: bars_by_share(reader, METHODS[name]) for name in chosen}
+    for share, name in itertools.product(sorted(shares, key=lambda s: abs(s - 0.2)), chosen):
+        bar = bar_for(bars[name], share)
+        if bar is None:
+            yield {"method": name, "asked": share, "reached": None}
+            continue
+        started = time.process_time()
+        loss, tally = reader.emulated(replace(METHODS[name], bar=bar))
+        yield {
+            "method": name,
+            "asked": share,
+            "bar": bar,
+            "loss_added": loss - reader.exact,
+            "shares": tally.shares(),
+            "emulator_cpu_s": round(time.process_time() - started),
+        }
+
+
+def bars_by_share(reader: Reader, rule: Rule) -> list[tuple[float, float]]:
+    """(share of dense attention, bar) at falling bars, from two blocks of the captured layers."""
+    if rule.decide == "bound":
+        bars = [8.0, 16.0, 32.0, 64.0, 128.0, 256.0]
+    else:
+        bars = [10.0 ** (-step / 2) for step in range(1, 10)]
+    return [(expected_share(reader, replace(rule, bar=bar)), bar) for bar in bars]
+
+
+def expected_share(reader: Reader, rule: Rule) -> float:
+    """Share of all queries, taking reads to grow linearly between the middle and the last block."""
+    last = reader.ids.shape[1] // BLOCK - 1
+    places = [1, last // 2, last]
+    rows, near, dense = [0.0, 0.0, 0.0], 0.0, 0.0
+    for query, key, value in reader.layers.values():
+        for place in (1, 2):
+            tally = Tally()
+            with torch.inference_mode():
+                attend(query, key, value, rule, tally, blocks=[places[place]])
+            far = tally.look + tally.summaries + tally.tokens
+            rows[place] += far
+            if place == 2:
+                near += tally.near * last
+                dense += tally.dense * (last + 1) / 2
+    far = sum((rows[i] + rows[i + 1]) / 2 * (places[i + 1] - places[i]) for i in range(2))
+    return (far + near) / dense
+
+
+def bar_for(bars: list[tuple[float, float]], share: float) -> float | None:
+    """The bar at which `share` is read, between two that were tried; None beyond them."""
+    for (less, above), (more, below) in itertools.pairwise(bars):
+        if less <= share <= more:
+            part = (share - less) / max(more - less, 1e-12)
+            return math.exp((1 - part) * math.log(above) + part * math.log(below))
+    return None
+
+
+def layers(reader: Reader, only: list[str], bar: float = 3e-3) -> Iterator[dict[str, Any]]:
+    """Error of the attention output and share read by every method, in the captured layers."""
+    last = reader.ids.shape[1] // BLOCK - 1
+    for number, (query, key, value) in reader.layers.items():
+        rows = slice(last * BLOCK, (last + 1) * BLOCK)
+        full = last_rows(query, key, value)
+        for name, rule in METHODS.items():
+            if only and not any(word in name for word in only):
+                continue
+            tally = Tally()
+            used = 32.0 if rule.decide == "bound" else bar
+            with torch.inference_mode():
+                out = attend(query, key, value, replace(rule, bar=used), tally, blocks=[last])
+            far = full.shape[0] * BLOCK * (rows.start - BLOCK)
+            yield {
+                "layer": number,
+                "method": name,
+                "bar": used,
+                "relative_error": relative_error(out, full),
+                "l2_error": float((out - full).norm() / full.norm()),
+                "far_tokens_read": tally.tokens / far,
+                "far_rows_read": (tally.look + tally.summaries + tally.tokens) / far,
+            }
+
+
+def last_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Exact attention of the last block of queries."""
+    length = query.shape[1]
+    mask = torch.ones(BLOCK, length, dtype=torch.bool).tril(length - BLOCK)
+    rows = query[None, :, -BLOCK:]
+    return scaled_dot_product_attention(
+        rows, key[None], value[None], attn_mask=mask, scale=1.0, enable_gqa=True
+    )[0]
+
+
+def calibration(reader: Reader, tolerances: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+    """The operation itself: what it costs the model, and how well it knows its error."""
+    exact = prefill(reader.model, reader.ids, None, loaded_bytes=None)
+    yield {"tolerance": 0.0, "loss": exact.loss, "attention_cpu_s": exact.attention.cpu_s}
+    for tolerance in tolerances:
+        config = TiledAttentionConfig(tolerance=tolerance)
+        read = prefill(reader.model, reader.ids, config, loaded_bytes=None)
+        with (
+            torch.inference_mode(),
+            attention_of(reader.model, config),
+            recording(reader.model, reports=True) as calls,
+        ):
+            reader.model.base_model(input_ids=reader.ids, use_cache=False)
+        reports = [call.report for call in calls if call.report is not None]
+        yield {
+            "tolerance": tolerance,
+            "loss_added": read.loss - exact.loss,
+            "attention_cpu_s": read.attention.cpu_s,
+            "far_keys_read": sum(r.fraction_read for r in reports) / len(reports),
+            "shares": mean_of([shares_of(report, config) for report in reports]),
+        }
+    for number, (query, key, value) in reader.layers.items():
+        for tolerance in tolerances:
+            yield {"layer": number, **estimate_of(query, key, value, tolerance)}
+
+
+def shares_of(report: TiledAttentionReport, config: TiledAttentionConfig) -> dict[str, float]:
+    """Multiply-adds of the operation as shares of dense causal attention, from its report.
+
+    Scouts look at every summary, on behalf of the block after theirs; every summary that a plan
+    names is read; single queries' refinements are in `read_by_block`.
+    """
+    layout, length = config.layout, report.error_bound.shape[-1]
+    tally = Tally(dense=length * (length + 1) / 2)
+    size, blocks = layout.super_block, report.resolution.shape[2]
+    for block in range(blocks):
+        rows = report.resolution[0, :, block]
+        far = ~rows[0].isnan()
+        before = min(block, layout.neighbours) * size
+        sinks = layout.sinks if bool(far.any()) else 0
+        tally.near += size * (before + sinks) + size * (size + 1) / 2
+        if not bool(far.any()):
+            continue
+        tokens = float(far.sum()) * layout.tile
+        exact = rows[:, far] == 1.0
+        summaries = torch.where(exact, 0.0, rows[:, far]).sum(-1).mean() * layout.tile
+        nodes = float(far.sum()) * layout.nodes_per_block / layout.tiles_per_block
+        tally.look += layout.scouts * nodes / 2
+        tally.summaries += size * float(summaries)
+        tally.tokens += size * tokens * float(report.read_by_block[0, :, block].mean())
+    return tally.shares()
+
+
+def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def estimate_of(query: Tensor, key: Tensor, value: Tensor, tolerance: float) -> dict[str, Any]:
+    """Measured error of queries with a far field against the tolerance and `error_bound`."""
+    with torch.inference_mode():
+        options: dict[str, Any] = {"is_causal": True, "scale": 1.0, "enable_gqa": True}
+        tensors = query[None], key[None], value[None]
+        full = scaled_dot_product_attention(*tensors, **options)
+        out, report = tiled_attention(*tensors, **options, tolerance=tolerance, return_report=True)
+        unit = value.norm(dim=-1).cummax(-1).values.repeat_interleave(len(query) // len(key), 0)
+        error = ((out - full)[0].norm(dim=-1) / unit)[:, 2 * BLOCK :].flatten()
+        bound = report.error_bound[0, :, 2 * BLOCK :].flatten()
+    ratio = error / bound.clamp_min(1e-6)
+    return {
+        "tolerance": tolerance,
+        "within_tolerance": float((error <= tolerance).float().mean()),
+        "within_estimate": float((error <= bound).float().mean()),
+        "error_over_tolerance_p99": float(error.quantile(0.99) / tolerance),
+        "error_over_tolerance_worst": float(error.max() / tolerance),
+        "error_over_estimate_p90": float(ratio.quantile(0.9)),
+        "far_keys_read": report.fraction_read,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", choices=("methods", "layers", "calibration"), default="methods")
+    parser.add_argument("--only", nargs="*", default=[], help="words of the methods wanted")
+    parser.add_argument("--shares", nargs="*", type=float, default=list(SHARES))
+    parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--text", default="1873-Grant-1", help="name of a speech")
+    parser.add_argument(
+        "--quick", action="store_true", help="1,024 tokens, one share: does it run?"
+    )
+    parser.add_argument("--json", metavar="PATH", help="write the results there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    tokens, shares, tolerances = options.tokens, tuple(options.shares), TOLERANCES
+    if options.quick:
+        tokens, shares, tolerances = 1024, (0.75,), (0.3,)
+    reader = Reader(options.text, tokens)
+    rows = {
+        "methods": lambda: methods(reader, options.only, shares),
+        "layers": lambda: layers(reader, options.only),
+        "calibration": lambda: calibration(reader, tolerances),
+    }[options.table]()
+    head = {
+        **_circumstances(),
+        "text": options.text,
+        "tokens": tokens,
+        "exact_loss": reader.exact,
+        "methods": {name: asdict(rule) for name, rule in METHODS.items()},
+    }
+    done: list[dict[str, Any]] = []
+    for row in rows:
+        done.append(row)
+        sys.stdout.write(json.dumps(rounded(row)) + "\n")
+        sys.stdout.flush()
+        if options.json:
+            document = {**head, "rows": [rounded(r) for r in done]}
+            Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with five digits of every number."""
+    return {
+        name: rounded(x)
+        if isinstance(x, dict)
+        else float(f"{x:.5g}")
+        if isinstance(x, float)
+        else x
+        for name, x in row.items()
+    }
+
+
+def _circumstances() -> dict[str, Any]:
+    here = Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
+    )
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit.stdout.strip(),
+        "machine": f"{platform.processor() or platform.machine()}, one thread",
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
