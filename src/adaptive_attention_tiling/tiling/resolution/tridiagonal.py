@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...errors import ArgumentError
 
@@ -16,9 +17,10 @@ def solve_tridiagonal(
 ) -> Float[Tensor, "*n M"]:
     """The x with beside_{i-1} x_{i-1} + diagonal_i x_i + beside_i x_{i+1} = right_i.
 
-    Elimination without pivots (Thomas), O(M) and stable where diagonal_i exceeds |beside_{i-1}| +
-    |beside_i|. As A is symmetric, the adjoint of x = A^-1 b is a solve with A: y = A^-1 dx,
-    db = y, dA = -y x^T on the entries that A has.
+    Cyclic reduction without pivots: O(M) work in O(log M) steps, stable where diagonal_i exceeds
+    |beside_{i-1}| + |beside_i|. As A is symmetric, the adjoint of x = A^-1 b is a solve with A:
+    y = A^-1 dx, db = y, dA = -y x^T on the entries that A has. Source: Buzbee, Golub and Nielson,
+    "On direct methods for solving Poisson's equations", 1970.
     """
     if beside.shape[-1] + 1 != diagonal.shape[-1]:
         raise ArgumentError(
@@ -58,13 +60,24 @@ class _Solve(torch.autograd.Function):
 
 
 def _eliminate(diagonal: Tensor, beside: Tensor, right: Tensor) -> Tensor:
-    pivots, rows = [diagonal[..., 0]], [right[..., 0]]
-    above = beside.unbind(-1)
-    for i, (d, b) in enumerate(zip(diagonal.unbind(-1)[1:], right.unbind(-1)[1:], strict=True)):
-        factor = above[i] / pivots[-1]
-        pivots.append(d - factor * above[i])
-        rows.append(b - factor * rows[-1])
-    x = [rows[-1] / pivots[-1]]
-    for i in range(len(above) - 1, -1, -1):
-        x.append((rows[i] - above[i] * x[-1]) / pivots[i])
-    return torch.stack(x[::-1], -1)
+    """Without every second unknown the system is tridiagonal and symmetric again, and half as long.
+
+    An odd unknown i is (right_i - beside_{i-1} x_{i-1} - beside_i x_{i+1}) / diagonal_i.
+    """
+    if diagonal.shape[-1] == 1:
+        return right / diagonal
+    pivot, known = diagonal[..., 1::2], right[..., 1::2]
+    left, after = beside[..., ::2], beside[..., 1::2]  # of the odd ones; the last may have no after
+    number = after.shape[-1]
+    to_left, to_after = left / pivot, after / pivot[..., :number]
+    spare = (0, diagonal.shape[-1] % 2)
+    kept = _eliminate(
+        diagonal[..., ::2] - pad(left * to_left, spare) - pad(after * to_after, (1, 0)),
+        -left[..., :number] * to_after,
+        right[..., ::2] - pad(to_left * known, spare) - pad(to_after * known[..., :number], (1, 0)),
+    )
+    odd = known / pivot - to_left * kept[..., : pivot.shape[-1]]
+    odd = odd - pad(to_after * kept[..., 1:], (0, pivot.shape[-1] - number))
+    solution = torch.empty_like(right)
+    solution[..., ::2], solution[..., 1::2] = kept, odd
+    return solution
