@@ -17,9 +17,7 @@ import torch
 from adaptive_attention_tiling.ops.tiled_attention import TileLayout, tiled_attention
 
 PAIRS = TileLayout(super_block=2, tile=2, group=1, window=0, sinks=0, scouts=2)
-# The scouts' mean square is 1 / log 2 and the variance of the keys is (log 2)^2, so the variance
-# of the logits is log 2 and exp(variance) - 1 is 1.
-SCOUT = 1 / math.sqrt(math.log(2))
+SCOUT = 1.5  # the queries of block 0, which plan for block 1
 
 both = pytest.mark.parametrize("implementation", ["eager", "reference"])
 
@@ -77,10 +75,15 @@ def test_the_first_block_is_exact(implementation):
 
 
 @both
-def test_the_estimate_is_share_times_root_of_exp_variance_less_one(implementation):
+def test_the_estimate_is_share_times_deviation_and_tail(implementation):
     _, report = attend(tolerance=100.0, implementation=implementation)
-    # shares 4 / 5 and 8 / 12, times sqrt(2 - 1)
-    assert report.error_bound[0, 0, 2:].tolist() == exactly(0.8, 2 / 3)
+    # Both keys lie log 2 from their mean, so x = (q log 2)^2, and sqrt(7 x) allows for logits of
+    # sqrt(7) q log 2. Shares are 4 / 5 (q = 1) and 8 / 12 (q = 2).
+    root, log2 = math.sqrt(7), math.log(2)
+    assert report.error_bound[0, 0, 2:].tolist() == exactly(
+        4 / 5 * math.hypot(log2, (2**root - 1 - root * log2) / 7),
+        8 / 12 * math.hypot(2 * log2, (4**root - 1 - 2 * root * log2) / 7),
+    )
     assert not report.certified
 
 

@@ -167,14 +167,37 @@ def test_split_and_join_are_inverses(group):
 
 
 def test_golden_costs():
-    log_mass = torch.tensor([[[math.log(0.5)]]])
-    estimated = error_cost(log_mass, Risk(factor=torch.tensor([[3.0]])), torch.ones(1, 1))
-    assert estimated.item() == pytest.approx(0.25 * 3)
+    log_mass = torch.tensor([[[math.log(0.5)]]], dtype=torch.float64)
+    query = torch.full((1, 1, 1), 3.0, dtype=torch.float64)
+    # x = 9 * 7 (log(2) / 21)^2, so a = log 2, x = a^2 / 7 and g = (1 - a) / 7.
+    a = math.log(2)
+    risk = Risk(variance=torch.full((1, 1, 1), 7 * (a / 21) ** 2, dtype=torch.float64))
+    estimated = error_cost(log_mass, query, risk)
+    assert estimated.item() == pytest.approx(0.25 * (a**2 / 7 + ((1 - a) / 7) ** 2), rel=1e-9)
     # a = s = log 2: 2 p ((exp(a) - 1 - a) + a) = 2 * 0.5 * 1
     at = torch.tensor([[math.log(2) / 3]], dtype=torch.float64)
-    risk = Risk(radius=at, spread=at)
-    certified = error_cost(log_mass.double(), risk, torch.full((1, 1), 3.0, dtype=torch.float64))
+    certified = error_cost(log_mass, query, Risk(radius=at, spread=at))
     assert certified.item() == pytest.approx(1.0, rel=1e-6)
+    assert error_cost(log_mass, query, Risk()).item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_estimated_tail_bounds_the_missing_mass_of_a_tile_of_eight(width):
+    """p (mean exp(x_j) - 1) <= p g by Samuelson's and Bennett's inequalities, along one axis.
+
+    It is nearly attained where one token lies far out.
+    """
+    keys = normal(1, 200, 8, width)
+    keys[:, 100:, 3] += 8.0
+    found = summarise(keys, keys, torch.ones(1, 200, 8, dtype=torch.bool), bounds=False)
+    query = torch.zeros(1, 3, width, dtype=torch.float64)
+    query[0, :, 0] = torch.tensor([0.1, 1.0, 2.0])  # along one axis the diagonal is all of x
+    x = torch.einsum("nqd,nmld->nqml", query, keys - keys.mean(2, keepdim=True))
+    log_mass = torch.full((1, 3, 200), math.log(1e-3), dtype=torch.float64)
+    cost = error_cost(log_mass, query, Risk(variance=found.variance))
+    missing = 1e-3 * torch.expm1(x).mean(-1)
+    assert bool((missing.square() <= cost * (1 + 1e-9)).all())
+    assert (missing.square() / cost)[:, 2, 100:].median().item() > 0.1
 
 
 def test_the_certified_cost_bounds_the_error_of_one_set():
@@ -185,16 +208,14 @@ def test_the_certified_cost_bounds_the_error_of_one_set():
         query = size * normal(1, 5, 4, seed=1)
         x = torch.einsum("nqd,nmld->nqml", query, keys - keys.mean(2, keepdim=True))
         log_mass = torch.full((1, 5, 200), math.log(0.3), dtype=torch.float64)
-        cost = error_cost(
-            log_mass, Risk(radius=found.radius, spread=found.spread), query.norm(dim=-1)
-        )
+        cost = error_cost(log_mass, query, Risk(radius=found.radius, spread=found.spread))
         assert bool((2 * 0.3 * torch.expm1(x).abs().mean(-1) <= cost * (1 + 1e-12)).all())
 
 
 def test_the_certified_cost_has_no_step():
     """Bennett's factor is a series below a = 0.1 and a closed form above."""
     a = torch.tensor([[0.1 - 1e-9, 0.1 + 1e-9]], dtype=torch.float64)
-    cost = error_cost(torch.zeros(1, 1, 2).double(), Risk(radius=a, spread=a), a.new_ones(1, 1))
+    cost = error_cost(torch.zeros(1, 1, 2).double(), a.new_ones(1, 1, 1), Risk(radius=a, spread=a))
     below, above = cost.flatten().tolist()
     assert 0 < above - below < 1e-8
 

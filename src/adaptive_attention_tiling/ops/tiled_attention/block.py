@@ -147,25 +147,30 @@ def plan_block(
     resolution: Float[Tensor, "h M"] | None,
     *,
     batch: int,
-) -> tuple[Int[Tensor, "h M"], Risk]:
-    """The level of every tile for one block, and the risk of every node."""
-    risk = risk_of(nodes, scouts.query, scouts.lse < math.inf, control, layout)
+) -> Int[Tensor, "h M"]:
+    """The level of every tile for one block."""
     if resolution is not None:
         levels = levels_from_resolution(resolution, layout)
         levels[:, ~far] = DROPPED
-        return levels, risk
-    cost = _largest_cost(nodes, scouts, risk)
+        return levels
+    cost = _mean_cost(nodes, scouts, risk_of(nodes, control, layout), control)
     count = nodes.count.repeat_interleave(len(scouts.lse) // len(nodes.count), 0)
-    return plan_levels(cost, count, far, control, layout, batch=batch), risk
+    return plan_levels(cost, count, far, control, layout, batch=batch)
 
 
-def _largest_cost(summary: Summary, scouts: Scouts, risk: Risk) -> Float[Tensor, "h M"]:
-    """The largest `error_cost` that each set has for any scout."""
+def _mean_cost(
+    summary: Summary, scouts: Scouts, risk: Risk, control: Control
+) -> Float[Tensor, "h M"]:
+    """The mean `error_cost` of each set over the scouts, each cut at the limit.
+
+    A query for which one set is over the limit opens it for itself, so how far over it is does
+    not matter to the block. Without a tolerance an error of 1 is as bad as any.
+    """
     n = len(summary.key)
     stacked = scouts.query.reshape(n, -1, scouts.query.shape[-1])
     logits = torch.baddbmm(summary.log_count[:, None], stacked, summary.key.mT)
     log_mass = logits.view(*scouts.lse.shape, -1).sub_(scouts.lse[..., None])
-    if risk.factor is not None:
-        # The factor does not depend on the query: the largest mass decides.
-        return (2 * log_mass.amax(1)).exp_() * risk.factor
-    return error_cost(log_mass, risk, scouts.query.norm(dim=-1)).amax(1)
+    worst = 1.0 if control.tolerance is None else control.limit
+    shown = (scouts.lse < math.inf).sum(1)[:, None]
+    cost = error_cost(log_mass, scouts.query, risk)
+    return cost.clamp_(max=worst).sum(1) / shown.clamp_min(1)

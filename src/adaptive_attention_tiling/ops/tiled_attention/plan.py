@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,12 @@ from .tiles import Summary, split_nodes
 DROPPED, GROUP, TILE, EXACT = 0, 1, 2, 3
 """How a tile is read: not at all, with its group's summary, through its own summary, exactly."""
 
-# exp(x) - 1 of a logit variance x above this says "open it" at any mass that matters; larger
-# values would only overflow.
-LARGEST_VARIANCE = 10.0
+TAIL = 7.0
+"""How heavy a tail the estimate allows: the largest of the x_j is taken as sqrt(TAIL x), which for
+a tile of 8 is Samuelson's bound. On coarser sets the same number ranks best (docs/log.md)."""
+
+# Exponents are cut here: their squares still add up in float32, and such a set is opened anyway.
+_LARGEST_EXPONENT = 40.0
 
 
 def level_resolution(layout: TileLayout) -> list[float]:
@@ -27,70 +31,59 @@ def level_resolution(layout: TileLayout) -> list[float]:
 
 @dataclass(frozen=True)
 class Risk:
-    """How wrong the summary of each of M sets is, for each of h query heads.
+    """How far the logits inside each of M sets may lie from that of the set's mean, for n heads.
 
-    Estimated: factor [h, M] = exp(x) - 1, x = mean over the scouts of q^2 . variance, the variance
-    of the logits inside the set. Certified: radius and spread [h, M] of the keys.
+    Estimated: variance [n, M, D] of the keys. Certified: radius and spread [n, M] of the keys.
+    Neither: the sets are not read at all.
     """
 
-    factor: Tensor | None = None
+    variance: Tensor | None = None
     radius: Tensor | None = None
     spread: Tensor | None = None
 
-    def pick(self, index: Tensor) -> Risk:
-        """The risk of chosen sets, index [h, m]."""
-        return Risk(**{k: None if x is None else x.gather(1, index) for k, x in vars(self).items()})
+    def map(self, function: Callable[[Tensor], Tensor]) -> Risk:
+        """The risk with `function` applied to every tensor."""
+        return Risk(**{k: None if x is None else function(x) for k, x in vars(self).items()})
 
 
-def risk_of(
-    summary: Summary,
-    scouts: Float[Tensor, "h s D"],
-    shown: Bool[Tensor, "h s"],
-    control: Control,
-    layout: TileLayout,
-) -> Risk:
-    """Risk of every set of `summary` (n key heads) for the heads of the scouts (h = n * repeat).
-
-    Scouts that are not `shown` are padding.
-    """
-    n = summary.key.shape[0]
-    repeat = scouts.shape[0] // n
+def risk_of(summary: Summary, control: Control, layout: TileLayout) -> Risk:
+    """The risk of every set of `summary`."""
     if control.certified:
-        assert summary.radius is not None
-        assert summary.spread is not None
-        return Risk(
-            radius=summary.radius.repeat_interleave(repeat, 0),
-            spread=summary.spread.repeat_interleave(repeat, 0),
-        )
-    if layout.rest == "drop":
-        return Risk(factor=summary.count.new_ones(scouts.shape[0], summary.count.shape[1]))
-    # Where all are padding, any query tells more about the others' size than none.
-    shown = shown | ~shown.any(1, keepdim=True)
-    count = shown.sum(1)[:, None]
-    squares = torch.linalg.vector_norm(scouts * shown[..., None], dim=1).square()
-    mean_square = (squares / count).view(n, repeat, -1)
-    variance = torch.bmm(mean_square, summary.variance.mT).flatten(0, 1)
-    return Risk(factor=torch.expm1(variance.clamp_(max=LARGEST_VARIANCE)))
+        return Risk(radius=summary.radius, spread=summary.spread)
+    return Risk() if layout.rest == "drop" else Risk(variance=summary.variance)
 
 
 def error_cost(
-    log_mass: Float[Tensor, "h t M"], risk: Risk, query_norm: Float[Tensor, "h t"]
+    log_mass: Float[Tensor, "h t M"], query: Float[Tensor, "h t D"], risk: Risk
 ) -> Float[Tensor, "h t M"]:
     """The part that each set adds to a query's error, in the unit of `Control.limit`.
 
     log_mass is the log of the set's share p of the normaliser when it is read through its mean.
-    Estimated: p^2 (exp(x) - 1). Certified: 2 p mean_j |exp(x_j) - 1| is at most
+    With x = sum_d q_d^2 variance_d, the variance of the query's logits inside the set, estimated:
+
+        p^2 (x + g^2),    g = (exp(a) - 1 - a) / TAIL,    a = sqrt(TAIL x).
+
+    Certified: 2 p mean_j |exp(x_j) - 1| is at most
 
         2 p [ (s^2 / a^2)(exp(a) - 1 - a) + s ],    a = |q| radius, s = |q| spread,
 
-    by Bennett's inequality (derivation in README.md of this folder).
+    by Bennett's inequality (derivation in README.md of this folder). Not read: p^2.
     """
-    if risk.factor is not None:
-        return (2 * log_mass).exp_() * risk.factor[:, None]
-    assert risk.radius is not None
-    assert risk.spread is not None
-    a = query_norm[..., None] * risk.radius[:, None]
-    s = query_norm[..., None] * risk.spread[:, None]
+    if risk.variance is not None:
+        n = len(risk.variance)
+        squares = query.square().reshape(n, -1, query.shape[-1])
+        x = torch.bmm(squares, risk.variance.mT).view(log_mass.shape)
+        a = (TAIL * x).sqrt_()
+        mass = log_mass.exp()
+        tail = (log_mass + a).clamp_(max=_LARGEST_EXPONENT).exp_()
+        tail.sub_(mass).addcmul_(mass, a, value=-1.0).div_(TAIL)
+        cost: Tensor = mass.square_().mul_(x)
+        return cost.addcmul_(tail, tail)
+    if risk.radius is None or risk.spread is None:
+        return (2 * log_mass).exp_()
+    norm = torch.linalg.vector_norm(query, dim=-1).unflatten(0, (len(risk.radius), -1))
+    a = (norm[..., None] * risk.radius[:, None, None]).view(log_mass.shape)
+    s = (norm[..., None] * risk.spread[:, None, None]).view(log_mass.shape)
     return 2 * (log_mass.exp() * s + s.square() * (log_mass + _log_bennett(a)).exp())
 
 
@@ -111,11 +104,11 @@ def plan_levels(
     *,
     batch: int,
 ) -> Int[Tensor, "h M"]:
-    """A level for every tile, from token counts and largest costs for any scout.
+    """A level for every tile, from token counts and the scouts' mean costs.
 
-    Under a tolerance the cheapest groups are read through their summary up to half the limit, then
-    the cheapest of the other tiles up to the limit; what is left is read exactly. Under a budget
-    the dearest tiles of all heads of a sequence are read exactly.
+    Under a tolerance the cheapest groups are read through their summary up to half the
+    limit, then the cheapest of the other tiles up to the limit; what is left is read exactly.
+    Under a budget the dearest tiles of all heads of a sequence are read exactly.
     """
     tile_cost, group_cost = split_nodes(cost, layout)
     levels = torch.full_like(tile_cost, TILE, dtype=torch.int8)

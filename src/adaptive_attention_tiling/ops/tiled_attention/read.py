@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..softmax_attention import EMPTY, Partial, partial_attention
 from .control import Control
 from .layout import TileLayout
-from .plan import EXACT, GROUP, TILE, Risk, error_cost
+from .plan import EXACT, GROUP, TILE, Risk, error_cost, risk_of
 from .tiles import TileStore, join_nodes
 
 # (query, tile) pairs refined at once; bounds the scratch memory of a refinement.
@@ -71,9 +71,9 @@ class ReadList:
 
 
 def compile_list(
-    levels: Int[Tensor, "h M"], store: TileStore, risk: Risk, layout: TileLayout
+    levels: Int[Tensor, "h M"], store: TileStore, control: Control, layout: TileLayout
 ) -> ReadList:
-    """Gather what `levels` names; `risk` is that of the store's nodes."""
+    """Gather what `levels` names."""
     heads, tiles = levels.shape
     repeat = heads // len(store.keys)
     read = join_nodes(levels == TILE, (levels == GROUP)[:, :: layout.group], layout)
@@ -90,7 +90,7 @@ def compile_list(
         summary(store.nodes.key),
         summary(store.nodes.value) * count[..., None],
         count,
-        risk.pick(closed.at),
+        risk_of(store.nodes, control, layout).map(summary),
         first[closed.at],
         size[closed.at] * closed.used,
         _exact_tokens(levels == EXACT, store, repeat, layout),
@@ -174,9 +174,8 @@ def read_far(
     lse = torch.where(blind, EMPTY, base + mass.log())
 
     with torch.no_grad():
-        share = 1.0 / mass.detach()
-        norm = query.norm(dim=-1)
-        error = _error(read.weights.detach(), share, logits, lse, norm, far, control)
+        cost = error_cost(logits + far.count.log()[:, None] - lse[..., None], query, far.risk)
+        error = cost.sum(-1)
     refined = torch.zeros_like(lse)
     if control.tolerance is not None and layout.rest == "mean":
         over = error > control.limit
@@ -184,9 +183,8 @@ def read_far(
             at = over.nonzero(as_tuple=True)
             head = at[0]
             shares = read.weights[at] * far.count[head] / mass[at][:, None]
-            log_shares = (logits[at] + far.count[head].log() - lse[at][:, None]).detach()
             rows = _Rows(head, query[at], shares, out[at], lse[at])
-            changed = _refine(rows, log_shares, norm[at], far, control, layout)
+            changed = _refine(rows, cost[at], far, control, layout)
             out, lse = out.index_put(at, changed.out), lse.index_put(at, changed.lse)
             error = error.index_put(at, changed.error)
             refined = refined.index_put(at, changed.refined)
@@ -208,23 +206,6 @@ def _combine(logits: Tensor, base: Tensor, near: Partial, tokens: Partial, far: 
     out = torch.bmm(weights, far.values)
     out = torch.addcmul(out, near_share[..., None], near.out)
     return _Sum(weights, torch.addcmul(out, token_share[..., None], tokens.out), mass)
-
-
-def _error(
-    weights: Tensor,
-    share: Tensor,
-    logits: Tensor,
-    lse: Tensor,
-    norm: Tensor,
-    far: ReadList,
-    control: Control,
-) -> Float[Tensor, "h t"]:
-    """Each query's error from all summaries, in the unit of `Control.limit`."""
-    if far.risk.factor is not None:
-        each = (far.count.square() * far.risk.factor)[..., None]
-        return torch.bmm(weights * weights, each)[..., 0] * share.square()
-    log_mass = logits + far.count.log()[:, None] - lse[..., None]
-    return error_cost(log_mass, far.risk, norm).sum(-1)
 
 
 def _exact_part(query: Tensor, far: ReadList) -> Partial:
@@ -265,8 +246,7 @@ class _Rows(NamedTuple):
 
 def _refine(
     rows: _Rows,
-    log_mass: Float[Tensor, "r m"],
-    query_norm: Float[Tensor, " r"],
+    cost: Float[Tensor, "r m"],
     far: ReadList,
     control: Control,
     layout: TileLayout,
@@ -276,8 +256,6 @@ def _refine(
     Everything is a row-wise product or an ordered sum over one row's own tiles, so a row's result
     does not depend, to the bit, on which other rows are refined with it.
     """
-    risk = Risk(**{k: None if x is None else x[rows.head] for k, x in vars(far.risk).items()})
-    cost = error_cost(log_mass[:, None], risk, query_norm[:, None])[:, 0]
     ordered, index = cost.sort(dim=-1, stable=True)
     kept = torch.zeros_like(cost, dtype=torch.bool)
     kept.scatter_(1, index, ordered.cumsum(-1) <= control.limit)

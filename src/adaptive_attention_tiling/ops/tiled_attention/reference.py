@@ -21,7 +21,7 @@ from .plan import (
     DROPPED,
     EXACT,
     GROUP,
-    LARGEST_VARIANCE,
+    TAIL,
     TILE,
     levels_from_resolution,
     plan_levels,
@@ -55,7 +55,6 @@ class _Head:
     tiles: list[_Set]
     groups: list[_Set]
     lse: Tensor
-    scout_square: Tensor
 
 
 def reference_tiled_attention(
@@ -132,9 +131,9 @@ def _read(
     summaries = [s for s in summaries if s.tokens]
     out, lse = _softmax(query, tokens, summaries, head)
     if control.tolerance is None or layout.rest == "drop":
-        return out, lse, _total(query, summaries, lse, head, control, layout), 0
+        return out, lse, _total(query, summaries, lse, control, layout), 0
     # From the dearest summary on, read its tokens until the others cost no more than the limit.
-    cost = [_cost(query, s, lse, head, control, layout).detach() for s in summaries]
+    cost = [_cost(query, s, lse, control, layout).detach() for s in summaries]
     order = sorted(range(len(cost)), key=lambda m: float(cost[m]))
     kept, spent = [], 0.0
     for m in order:
@@ -152,7 +151,7 @@ def _read(
             * (power * (lse - after).detach()).exp()
         )
         return out, after, total if control.certified else total.sqrt(), len(opened)
-    return out, lse, _total(query, summaries, lse, head, control, layout), 0
+    return out, lse, _total(query, summaries, lse, control, layout), 0
 
 
 def _softmax(
@@ -168,9 +167,7 @@ def _softmax(
     return stacked.softmax(0) @ torch.stack(values), stacked.logsumexp(0)
 
 
-def _cost(
-    query: Tensor, s: _Set, lse: Tensor, head: _Head, control: Control, layout: TileLayout
-) -> Tensor:
+def _cost(query: Tensor, s: _Set, lse: Tensor, control: Control, layout: TileLayout) -> Tensor:
     """What reading `s` through its mean adds to the error of a query, in the limit's unit."""
     if not s.tokens:
         return torch.zeros_like(lse)
@@ -178,9 +175,10 @@ def _cost(
     if layout.rest == "drop":
         return mass.square()
     if not control.certified:
-        variance = (head.scout_square @ s.variance).clamp(max=LARGEST_VARIANCE)
-        growth: Tensor = torch.expm1(variance)
-        return mass.square() * growth
+        variance = query.square() @ s.variance
+        largest = (TAIL * variance).sqrt()
+        growth = mass * (torch.expm1(largest) - largest) / TAIL
+        return mass.square() * variance + growth.square()
     norm = torch.linalg.vector_norm(query)
     a, spread = norm * s.radius, norm * s.spread
     bennett = torch.where(a < 1e-4, 0.5, (torch.expm1(a) - a) / a.square())
@@ -192,14 +190,11 @@ def _total(
     query: Tensor,
     summaries: list[_Set],
     lse: Tensor,
-    head: _Head,
     control: Control,
     layout: TileLayout,
 ) -> Tensor:
     """The error of a query that reads the given sets through their means."""
-    total = sum(
-        (_cost(query, s, lse, head, control, layout) for s in summaries), torch.zeros_like(lse)
-    )
+    total = sum((_cost(query, s, lse, control, layout) for s in summaries), torch.zeros_like(lse))
     total = total.detach()
     return total if control.certified else total.sqrt()
 
@@ -220,12 +215,11 @@ def _plan(
     size = layout.super_block if is_causal else len(rows)
     scouts = [before + int(r) for r in scout_rows(size, layout.scouts)]
     groups_far = far[:: layout.group]
+    worst = 1.0 if control.tolerance is None else control.limit
     costs, counts = [], []
     for head in heads:
         # Padding does not plan; cross attention knows no padding of its queries.
         shown = [i for i in scouts if len(head.valid) != len(head.query) or head.valid[i]]
-        squares = [head.query[i].detach() ** 2 for i in shown or scouts]
-        head.scout_square = torch.stack(squares).mean(0)
         far_sets = [g for g, is_far in zip(head.groups, groups_far, strict=False) if is_far]
         row = []
         for s in head.tiles[: len(far)] + head.groups[: len(groups_far)]:
@@ -236,8 +230,10 @@ def _plan(
                     seen = sorted({j for j in [*head.sinks, *near] if head.valid[j]})
                     sets = [g for g in far_sets if g.tokens]
                     lse = _softmax(head.query[i], seen, sets, head)[1]
-                each.append(_cost(head.query[i], s, lse, head, control, layout))
-            row.append(torch.stack(each).max().detach() if each else torch.zeros_like(head.lse[0]))
+                each.append(_cost(head.query[i], s, lse, control, layout).detach())
+            row.append(
+                torch.stack(each).clamp(max=worst).mean() if each else head.lse.new_zeros(())
+            )
         sizes = [float(len(s.tokens)) for s in head.tiles[: len(far)]]
         grouped = [float(len(s.tokens)) for s in head.groups[: len(groups_far)]]
         joined = join_nodes(
@@ -351,7 +347,6 @@ def _heads(
                         for m, group in enumerate(grouped)
                     ],
                     query.new_full((query.shape[2],), math.inf),
-                    query.new_zeros(query.shape[3]),
                 )
             )
     return heads

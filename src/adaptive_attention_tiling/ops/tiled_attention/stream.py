@@ -217,8 +217,8 @@ class TiledState:
         asked = None if self.resolution is None else self.resolution[:, block, :tiles]
         far = torch.ones(tiles, dtype=torch.bool, device=scouts.lse.device)
         batch = self._key.shape[0]
-        levels, risk = plan_block(scouts, nodes, far, self.control, self.layout, asked, batch=batch)
-        return levels, compile_list(levels, self.store, risk, self.layout)
+        levels = plan_block(scouts, nodes, far, self.control, self.layout, asked, batch=batch)
+        return levels, compile_list(levels, self.store, self.control, self.layout)
 
     def _answer(self, query: Tensor, block: int, end: int) -> FarRead:
         first = max(0, (block - self.layout.neighbours) * self.layout.super_block)

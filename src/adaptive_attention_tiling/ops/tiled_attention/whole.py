@@ -93,8 +93,8 @@ def attend_bidirectional(
             hidden = ~known[:, block * size + chosen].repeat_interleave(query.shape[1], 0)
             scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
         asked = None if resolution is None else resolution[:, block]
-        levels, risk = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
-        listed = compile_list(levels, store, risk, layout)
+        levels = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
+        listed = compile_list(levels, store, control, layout)
         read = read_far(piece, part, listed, control, layout)
         pieces.append(BlockRead(block, levels, far, read))
     return pieces, store
