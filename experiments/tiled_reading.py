@@ -55,15 +55,17 @@ from adaptive_attention_tiling.ops.tiled_attention import (
 )
 
 LAYERS = (0, 3, 8, 15, 22, 29)
+BAR_LAYERS = (3, 15, 29)
 SHARES = (0.16, 0.20, 0.33)
 TOLERANCES = (0.03, 0.1, 0.3, 1.0)
 METHODS = {
-    "pyramid, rank 1": Rule(sizes=(64, 16), rest="second", rank=1),
     "key space, means": Rule(sizes=(32, 8)),
-    "pyramid of means": Rule(sizes=(64, 16, 4)),
+    "top-k, rest dropped": Rule(sizes=(16,), order="contiguous", decide="bound", rest="drop"),
+    "pyramid, rank 1": Rule(sizes=(64, 16), rest="second", rank=1),
     "uniform tiles": Rule(sizes=(16,), order="contiguous", decide="mass"),
     "greedy boundaries": Rule(sizes=(16,), order="greedy", decide="mass"),
-    "top-k, rest dropped": Rule(sizes=(16,), order="contiguous", decide="bound", rest="drop"),
+    "key space, means, shared by 64": Rule(sizes=(32, 8), shared=64),
+    "pyramid of means": Rule(sizes=(64, 16, 4)),
     "pyramid, rank 2": Rule(sizes=(64, 16), rest="second", rank=2),
     "oracle": Rule(sizes=(32, 8), decide="oracle"),
 }
@@ -120,9 +122,8 @@ def emulation(model: Any, rule: Rule, tally: Tally) -> Iterator[None]:
 def methods(reader: Reader, only: list[str], shares: tuple[float, ...]) -> Iterator[dict[str, Any]]:
     """One row for each method and share that it can be brought to; the middle share comes first."""
     chosen = [name for name in METHODS if not only or any(word in name for word in only)]
-    bars = {name: bars_by_share(reader, METHODS[name]) for name in chosen}
     for share, name in itertools.product(sorted(shares, key=lambda s: abs(s - 0.2)), chosen):
-        bar = bar_for(bars[name], share)
+        bar = bar_for(reader, METHODS[name], share)
         if bar is None:
             yield {"method": name, "asked": share, "reached": None}
             continue
@@ -138,41 +139,35 @@ def methods(reader: Reader, only: list[str], shares: tuple[float, ...]) -> Itera
         }
 
 
-def bars_by_share(reader: Reader, rule: Rule) -> list[tuple[float, float]]:
-    """(share of dense attention, bar) at falling bars, from two blocks of the captured layers."""
-    if rule.decide == "bound":
-        bars = [8.0, 16.0, 32.0, 64.0, 128.0, 256.0]
-    else:
-        bars = [10.0 ** (-step / 2) for step in range(1, 10)]
-    return [(expected_share(reader, replace(rule, bar=bar)), bar) for bar in bars]
+def bar_for(reader: Reader, rule: Rule, share: float) -> float | None:
+    """The bar at which a rule reads `share`, by false position on logarithms; None if none does."""
+    low, high = (256.0, 4.0) if rule.decide == "bound" else (1e-4, 0.3)
+    more, less = (expected_share(reader, replace(rule, bar=bar)) for bar in (low, high))
+    if not less < share < more:
+        return None
+    bar = low
+    for _ in range(3):
+        # Reads grow as a power of the bar, above what is read at any bar.
+        part = math.log(more / share) / math.log(more / less)
+        bar = math.exp((1 - part) * math.log(low) + part * math.log(high))
+        found = expected_share(reader, replace(rule, bar=bar))
+        if found > share:
+            low, more = bar, found
+        else:
+            high, less = bar, found
+    part = (more - share) / (more - less)
+    return math.exp((1 - part) * math.log(low) + part * math.log(high))
 
 
 def expected_share(reader: Reader, rule: Rule) -> float:
-    """Share of all queries, taking reads to grow linearly between the middle and the last block."""
+    """Share over all queries, from the last block of three layers: far reads grow linearly."""
     last = reader.ids.shape[1] // BLOCK - 1
-    places = [1, last // 2, last]
-    rows, near, dense = [0.0, 0.0, 0.0], 0.0, 0.0
-    for query, key, value in reader.layers.values():
-        for place in (1, 2):
-            tally = Tally()
-            with torch.inference_mode():
-                attend(query, key, value, rule, tally, blocks=[places[place]])
-            far = tally.look + tally.summaries + tally.tokens
-            rows[place] += far
-            if place == 2:
-                near += tally.near * last
-                dense += tally.dense * (last + 1) / 2
-    far = sum((rows[i] + rows[i + 1]) / 2 * (places[i + 1] - places[i]) for i in range(2))
-    return (far + near) / dense
-
-
-def bar_for(bars: list[tuple[float, float]], share: float) -> float | None:
-    """The bar at which `share` is read, between two that were tried; None beyond them."""
-    for (less, above), (more, below) in itertools.pairwise(bars):
-        if less <= share <= more:
-            part = (share - less) / max(more - less, 1e-12)
-            return math.exp((1 - part) * math.log(above) + part * math.log(below))
-    return None
+    tally = Tally()
+    for number in BAR_LAYERS:
+        with torch.inference_mode():
+            attend(*reader.layers[number], rule, tally, blocks=[last])
+    far = (tally.look + tally.summaries + tally.tokens) * (last - 1) / 2
+    return (far + tally.near * last) / (tally.dense * (last + 1) / 2)
 
 
 def layers(reader: Reader, only: list[str], bar: float = 3e-3) -> Iterator[dict[str, Any]]:
