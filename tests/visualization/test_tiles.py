@@ -80,7 +80,9 @@ def drawn(name):
     if name == "text":
         return tiling_picture(fine, pieces(64), torch.rand(64))
     if name == "cut":
-        return cut_picture(report(layout=LAYOUT), pieces(64), layout=LAYOUT)
+        choices = torch.tensor([0.0, 1 / 4, 1 / 8, 1 / 8, *[1.0] * 12])  # every way of reading
+        found = report(tolerance=None, resolution=choices)
+        return cut_picture(found, pieces(64), layout=LAYOUT, block=2)
     return adaptation_picture(coarse, fine)
 
 
@@ -174,6 +176,19 @@ def test_a_part_of_the_text_names_its_tokens():
     expected = (2 * 0.5 + 5 * 0.25) / 7
     assert texts(picture)[1].startswith(f"2 tiles, mean resolution {expected:.3g};")
     assert "tile 1, tokens 4 to 8: resolution 1/4" in " ".join(titles(picture))
+    groups = [g for g in root_of(picture).iter(f"{SVG}g") if g.find(f"{SVG}title") is not None]
+    words = [[text.text for text in g.findall(f"{SVG}text")] for g in groups]
+    shown = [*map(visible, pieces(16))]
+    assert words == [shown[2:4], shown[4:9]]
+    bars = [bar for bar in root_of(picture).iter(f"{SVG}rect") if bar.get("class") == "bar"]
+    edges = [(float(b.get("x")), float(b.get("x")) + float(b.get("width"))) for b in bars]
+    (frame,) = [r for r in root_of(picture).iter(f"{SVG}rect") if r.get("class") == "frame"]
+    left, wide = float(frame.get("x")), float(frame.get("width"))
+    border = left + wide * 2 / 7
+    assert edges == [
+        pytest.approx((left, border), abs=0.02),
+        pytest.approx((border, left + wide), abs=0.02),
+    ]
 
 
 def test_lines_hold_what_fits_and_break_where_the_text_does():
@@ -256,7 +271,7 @@ def test_a_token_is_drawn_as_the_key_says():
         )
         assert (text.get("class"), lines) == marks[[look[0] for look in LOOKS].index(words)]
         seen.add(words)
-    assert len(seen) >= 4
+    assert len(seen) >= 6
 
 
 def test_the_key_counts_tokens_and_the_note_rows():
