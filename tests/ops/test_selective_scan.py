@@ -248,6 +248,16 @@ def test_steps_give_what_the_whole_gives(R):
     assert_close(state, last.channels)
 
 
+@pytest.mark.parametrize("R", [None, 0.5])
+def test_a_step_leaves_the_state_that_came(R):
+    given = no_grad_inputs(1)
+    state = given["initial_state"].clone()
+    one = {name: given[name][:, 0] for name in ("x", "delta", "B", "C")}
+    _, after = selective_step(**one, A=given["A"], state=state, resolution=R)
+    assert_bit_equal(state, given["initial_state"])
+    assert not torch.equal(after, state)
+
+
 @pytest.mark.parametrize("back", [0, 1, 3, 4])
 @pytest.mark.parametrize("hidden", [None, "left", "right", "holes"])
 def test_tokens_can_be_taken_back(back, hidden):
@@ -321,6 +331,21 @@ def test_a_state_is_not_changed_by_going_on():
     selective_scan(**piece(given, 0, 5, state), return_state=True, rollback_limit=2)
     for name, tensor in state.snapshot().items():
         assert_bit_equal(tensor, before[name], what=name)
+
+
+def test_a_state_of_one_channel_and_its_gradient_are_not_written_to():
+    # Turned round, such a tensor lies in memory as before.
+    given = {name: t[..., :1] if name in "ABC" else t for name, t in no_grad_inputs(12).items()}
+    start = given["initial_state"][..., :1].clone().requires_grad_()
+    before = start.detach().clone()
+    given["initial_state"] = start
+    _, state = selective_scan(**given, return_state=True)
+    with torch.no_grad():
+        selective_scan(**given)
+    assert_bit_equal(start.detach(), before)
+    outer = torch.ones_like(before)
+    torch.autograd.grad(state.channels, start, outer)
+    assert_bit_equal(outer, torch.ones_like(before))
 
 
 def test_memory_of_training_is_that_of_tokens_and_a_state_for_each_chunk():
@@ -533,3 +558,19 @@ def test_tiles_that_cannot_be_are_refused_by_name(change, name):
     with pytest.raises(ArgumentError) as refusal:
         tile_contributions(**{**good, **change})
     assert refusal.value.name == name
+
+
+def test_a_state_of_another_size_goes_on():
+    given = plain()
+    _, state = selective_scan(**given, rollback_limit=2, return_state=True)
+    narrow, wide = state.resized(N - 1), state.resized(N + 2)
+    assert_bit_equal(narrow.channels, state.channels[..., :-1])
+    assert_bit_equal(wide.channels[..., :N], state.channels)
+    assert bool((wide.channels[..., N:] == 0).all())
+    few = {name: given[name][..., :-1] for name in ("A", "B", "C")}
+    part = {**given, "resolution": (N - 1) / N, "initial_state": state.rollback(1)}
+    cut = {**given, **few, "initial_state": narrow.rollback(1)}
+    wanted = selective_scan(**part, rollback_limit=2)
+    assert_close(selective_scan(**cut, rollback_limit=2), wanted)
+    with pytest.raises(ArgumentError, match=r"^channels: got 0"):
+        state.resized(0)

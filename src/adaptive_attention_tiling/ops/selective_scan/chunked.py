@@ -71,7 +71,8 @@ class _Inside(NamedTuple):
 
 def _channels_first(state: Tensor) -> Tensor:
     # The inner width is the long axis; last in memory, it keeps operations on few channels fast.
-    return state.transpose(1, 2).contiguous()
+    # Always a copy, because it is written to.
+    return state.transpose(1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def _inside(piece: Piece, inputs: _Inputs, before: Tensor) -> _Inside:
@@ -88,9 +89,8 @@ def _inside(piece: Piece, inputs: _Inputs, before: Tensor) -> _Inside:
 
 
 def _forward(
-    plan: list[Piece], inputs: _Inputs, start: Tensor, *, keep: bool
+    plan: list[Piece], inputs: _Inputs, state: Tensor, *, keep: bool
 ) -> tuple[Tensor | None, Tensor, list[Tensor]]:
-    state = start.clone()
     kept: list[Tensor] = []
     y = None if inputs.read is None else torch.empty_like(inputs.x)
     for piece in plan:
