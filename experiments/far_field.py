@@ -10,7 +10,6 @@ that a program would need that touches only what is read; the emulator itself to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -258,10 +257,8 @@ def summarise(
     if weight is not None:
         repeat = len(weight) // groups
         heads = tree.member.repeat_interleave(repeat, 0)
-        level.scale = sums(weight[..., None], heads)[..., 0] / share[..., 0].repeat_interleave(
-            repeat, 0
-        )
-        level.scale = level.scale.sqrt()
+        mean_square = sums(weight[..., None], heads) / share.repeat_interleave(repeat, 0)
+        level.scale = mean_square[..., 0].sqrt()
     if rule.rank:
         metric = rms.repeat_interleave(per_block, 1)
         cells = (x.unflatten(1, (total, size)) for x in (away, tree.values - each(value)))
@@ -312,13 +309,15 @@ class FarRead:
     far: int
     rule: Rule
     tally: Tally
-    plan: Callable[[int, Tensor], Tensor] | None = None
 
-    def out(self) -> Float[Tensor, "H t E"]:
-        """Attention to everything, each part relative to exp(self.base)."""
+    def __post_init__(self) -> None:
+        """Queries of one key head as rows [G, rows, D]; each coordinate's mean square before."""
         self.rows = self.query.reshape(len(self.tree.keys), -1, self.query.shape[-1])
         square = self.before.square().mean(1)
         self.square = square.view(len(self.rows), -1, square.shape[-1])
+
+    def out(self) -> Float[Tensor, "H t E"]:
+        """Attention to everything, each part relative to exp(self.base)."""
         visited: Tensor | None = None
         for number, level in enumerate(self.tree.levels):
             logits, variance, moved = self._look(level)
@@ -365,8 +364,6 @@ class FarRead:
 
     def _opened(self, number: int, level: Level, share: Tensor, variance: Tensor) -> Tensor:
         """1.0 where a set is opened, whether or not the query came to it."""
-        if self.plan is not None:
-            return self.plan(number, share)
         m = share.shape[-1]
         if self.rule.decide == "bound":
             assert level.box is not None
