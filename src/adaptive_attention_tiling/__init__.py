@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .errors import MissingDependencyError as MissingDependencyError
     from .errors import UnsupportedError as UnsupportedError
     from .inference.cache import TiledCache as TiledCache
+    from .layers.adaptive_tiled import AdaptiveAttentionConfig as AdaptiveAttentionConfig
+    from .layers.adaptive_tiled import AdaptiveAttentionSystem as AdaptiveAttentionSystem
     from .ops.fidelity_attention import explain_fidelity_attention as explain_fidelity_attention
     from .ops.fidelity_attention import fidelity_attention as fidelity_attention
     from .ops.gaussian_splat import explain_splat_attention as explain_splat_attention
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AATError": ".errors",
+    "AdaptiveAttentionConfig": ".layers.adaptive_tiled",
+    "AdaptiveAttentionSystem": ".layers.adaptive_tiled",
     "ArgumentError": ".errors",
     "DataError": ".errors",
     "MemoryState": ".ops.linear_attention",

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError
-from .adaptive_tiled import AdaptiveTiledAttention, AdaptiveTiledAttentionConfig
+from .adaptive_tiled import (
+    AdaptiveAttentionConfig,
+    AdaptiveAttentionSystem,
+    AdaptiveTiledAttention,
+    AdaptiveTiledAttentionConfig,
+)
 from .fidelity import FidelityAttention, FidelityAttentionConfig
 from .gates import GateConfig
 from .gaussian_splat import (
@@ -26,9 +31,11 @@ MixerConfig = (
     | LinearAttentionConfig
     | StateSpaceConfig
     | AdaptiveTiledAttentionConfig
+    | AdaptiveAttentionConfig
 )
 
 _MIXERS: dict[type, Callable[[Any], AbstractMixer | AdaptiveMambaBlock]] = {
+    AdaptiveAttentionConfig: AdaptiveAttentionSystem.from_config,
     AdaptiveTiledAttentionConfig: AdaptiveTiledAttention,
     FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
@@ -53,6 +60,8 @@ def mixer_width(config: MixerConfig) -> int:
 
 __all__ = [
     "AbstractMixer",
+    "AdaptiveAttentionConfig",
+    "AdaptiveAttentionSystem",
     "AdaptiveMambaBlock",
     "AdaptiveTiledAttention",
     "AdaptiveTiledAttentionConfig",

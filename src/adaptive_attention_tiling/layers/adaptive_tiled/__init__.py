@@ -1,5 +1,20 @@
 """Adaptive tiling as mixers: the attention path, the state-space path, and both together."""
 
 from .attention import AdaptiveTiledAttention, AdaptiveTiledAttentionConfig
+from .choice import TileChoice, TileChoiceConfig
+from .cost import ComputeCost
+from .memory import FarMemoryConfig, MemoryState, TiledStateSpace
+from .system import AdaptiveAttentionConfig, AdaptiveAttentionSystem
 
-__all__ = ["AdaptiveTiledAttention", "AdaptiveTiledAttentionConfig"]
+__all__ = [
+    "AdaptiveAttentionConfig",
+    "AdaptiveAttentionSystem",
+    "AdaptiveTiledAttention",
+    "AdaptiveTiledAttentionConfig",
+    "ComputeCost",
+    "FarMemoryConfig",
+    "MemoryState",
+    "TileChoice",
+    "TileChoiceConfig",
+    "TiledStateSpace",
+]

@@ -58,14 +58,8 @@ class AdaptiveTiledAttentionConfig:
         return self.resolution == 0 and self.layout.sinks == 0
 
 
-class AdaptiveTiledAttention(AbstractMixer):
-    """Softmax attention that reads far tiles of key space exactly or through their means.
-
-    A token sees no later one, to the bit: a super-block is cut into tiles when it is finished, and
-    its own queries read it exactly. In pieces a text is read through the same tiles as at once.
-
-    Padding takes places in super-blocks, so that padding on the left moves the borders between
-    them, and with these what is read through means.
+class TiledPath:
+    """The attention that a config describes, between projections.
 
     Attributes:
         report: what the last causal call without a state read of its far field; None after others
@@ -73,20 +67,18 @@ class AdaptiveTiledAttention(AbstractMixer):
     """
 
     def __init__(self, config: AdaptiveTiledAttentionConfig) -> None:
-        super().__init__(config.projection)
         self.config = config
         self.report: TiledAttentionReport | None = None
 
     def attend(
         self,
-        x: Tensor,
         heads: tuple[Tensor, Tensor, Tensor],
         mask: Visibility,
         past: Any,
         *,
         return_state: bool,
     ) -> tuple[Float[Tensor, "B H T E"], TiledState | NearState | None]:
-        refuse_scores(mask, type(self).__name__)
+        """The output of query, key and value after `past`, and the state after them."""
         self.report = None
         if self.config.is_near_only and mask.is_causal:
             return self._near(heads, mask.padding, past)
@@ -121,8 +113,9 @@ class AdaptiveTiledAttention(AbstractMixer):
             "layout": config.layout,
         }
         if not mask.is_causal or config.control().reads_all:
-            return tiled_attention(*heads, **settings)
-        out, self.report = tiled_attention(*heads, **settings, return_report=True)
+            out: Tensor = tiled_attention(*heads, **settings)
+        else:
+            out, self.report = tiled_attention(*heads, **settings, return_report=True)
         return out
 
     def _on(
@@ -148,3 +141,36 @@ class AdaptiveTiledAttention(AbstractMixer):
         blocks = -(-length // layout.super_block)
         shape = query.shape[0] * query.shape[1], blocks, blocks * layout.tiles_per_block
         return torch.full((), float(resolution or 0), device=query.device).expand(shape)
+
+
+class AdaptiveTiledAttention(AbstractMixer):
+    """Softmax attention that reads far tiles of key space exactly or through their means.
+
+    A token sees no later one, to the bit: a super-block is cut into tiles when it is finished, and
+    its own queries read it exactly. In pieces a text is read through the same tiles as at once.
+
+    Padding takes places in super-blocks, so that padding on the left moves the borders between
+    them, and with these what is read through means.
+    """
+
+    def __init__(self, config: AdaptiveTiledAttentionConfig) -> None:
+        super().__init__(config.projection)
+        self.config = config
+        self.path = TiledPath(config)
+
+    @property
+    def report(self) -> TiledAttentionReport | None:
+        """What the last causal call read of its far field; see `TiledPath`."""
+        return self.path.report
+
+    def attend(
+        self,
+        x: Tensor,
+        heads: tuple[Tensor, Tensor, Tensor],
+        mask: Visibility,
+        past: Any,
+        *,
+        return_state: bool,
+    ) -> tuple[Float[Tensor, "B H T E"], TiledState | NearState | None]:
+        refuse_scores(mask, type(self).__name__)
+        return self.path.attend(heads, mask, past, return_state=return_state)
