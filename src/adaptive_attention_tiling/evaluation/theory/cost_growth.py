@@ -1,0 +1,214 @@
+"""Theorem 3.4, "the cost is O(n R log n) for n tokens at mean resolution R": what is true.
+
+1. False of attention as written. At R = 1, plain attention, it promises n log n where n^2 / 2 rows
+   are read. A query reads R times the tokens before it, so that n of them read R n^2 / 2 rows:
+   the sum in the proof counts each tile once, as if it were read by one query. That holds where
+   tiles pass a state on instead (state-space path, tiler): there the cost is linear in n.
+2. R is no constant. What is read at a fixed error depends on the text: O(log n) rows a query,
+   R = O(log n / n), where the far field is compressible (`planted.topics`) and summaries exist at
+   every size; R near 1 where it is not (`planted.structureless`).
+3. Summaries have to be looked at, read or not. With two sizes of summaries that alone is n / 32 to
+   n / 8 a query, and the exponent of the far field stays 2 on any text.
+4. An optimal tiling is found in time linear in n (`tiler_growth`).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ...ops.tiled_attention import TiledAttentionReport, TileLayout, tiled_attention
+from ...tiling.tiles import TileManager
+from .planted import KINDS, WIDTH
+from .power_law import fitted_exponent
+
+SIZES = (2048, 4096, 8192, 16384)
+TEXTS = ("topics", "structureless")
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One causal call of one head, at the tolerance `TOLERANCE`; rows are key-value pairs.
+
+    near, summaries, exact  rows that all queries read together
+    looked                  keys of summaries that scouts weigh, to plan
+    far_tokens              far tokens, over all queries: what R = 1 would read
+    cpu_s, dense_cpu_s      processor time, and that of torch's exact attention
+    """
+
+    tokens: int
+    near: float
+    summaries: float
+    exact: float
+    looked: float
+    far_tokens: float
+    cpu_s: float
+    dense_cpu_s: float
+
+    @property
+    def far_rows(self) -> float:
+        """All rows that grow with what is far."""
+        return self.summaries + self.exact + self.looked
+
+    @property
+    def rows(self) -> float:
+        """All rows."""
+        return self.near + self.far_rows
+
+    @property
+    def resolution(self) -> float:
+        """R: rows read over far tokens."""
+        return (self.summaries + self.exact) / self.far_tokens
+
+    @property
+    def multiply_adds(self) -> float:
+        """A row read takes its key's product and its value's; one looked at, its key's."""
+        return WIDTH * (2 * (self.near + self.summaries + self.exact) + self.looked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """Costs of one kind of text at several lengths, and their exponents.
+
+    far_exponent    of far_rows in sqrt(2 far_tokens), which is about the length less what is near:
+                    2 where every query reads the same share of its far field
+    rows_exponent, cpu_exponent, dense_exponent   of rows, cpu_s and dense_cpu_s in the length
+    """
+
+    text: str
+    layout: str
+    costs: tuple[Cost, ...]
+    far_exponent: float
+    rows_exponent: float
+    cpu_exponent: float
+    dense_exponent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilerGrowth:
+    """Processor time of the optimal tiling at several lengths."""
+
+    tokens: tuple[int, ...]
+    cpu_s: tuple[float, ...]
+    exponent: float
+
+
+def cost_growth(
+    text: str,
+    *,
+    sizes: Sequence[int] = SIZES,
+    layout: TileLayout | None = None,
+    name: str = "two sizes of summaries",
+    rounds: int = 3,
+) -> Growth:
+    """Costs of `planted.KINDS[text]`; times are the least of `rounds`."""
+    layout = layout or TileLayout()
+    costs = tuple(_cost(text, tokens, layout, rounds) for tokens in sizes)
+    lengths = [math.sqrt(2 * cost.far_tokens) for cost in costs]
+    return Growth(
+        text=text,
+        layout=name,
+        costs=costs,
+        far_exponent=fitted_exponent(lengths, [cost.far_rows for cost in costs]),
+        rows_exponent=fitted_exponent(sizes, [cost.rows for cost in costs]),
+        cpu_exponent=fitted_exponent(sizes, [cost.cpu_s for cost in costs]),
+        dense_exponent=fitted_exponent(sizes, [cost.dense_cpu_s for cost in costs]),
+    )
+
+
+def _cost(text: str, tokens: int, layout: TileLayout, rounds: int) -> Cost:
+    inputs = KINDS[text](tokens)
+
+    def tiled() -> Tensor:
+        return tiled_attention(*inputs, is_causal=True, tolerance=TOLERANCE, layout=layout)
+
+    def dense() -> Tensor:
+        return scaled_dot_product_attention(*inputs, is_causal=True)
+
+    _, report = tiled_attention(
+        *inputs, is_causal=True, tolerance=TOLERANCE, layout=layout, return_report=True
+    )
+    queries = block_queries(tokens, layout)
+    far_tokens, summaries = far_rows_read(report, queries, layout)
+    return Cost(
+        tokens=tokens,
+        near=near_rows(tokens, layout),
+        summaries=summaries,
+        exact=report.fraction_read * far_tokens,
+        looked=looked_rows(report, queries, layout),
+        far_tokens=far_tokens,
+        cpu_s=least_cpu_s(tiled, rounds),
+        dense_cpu_s=least_cpu_s(dense, rounds),
+    )
+
+
+def block_queries(tokens: int, layout: TileLayout) -> list[int]:
+    """How many queries each block has."""
+    whole, rest = divmod(tokens, layout.super_block)
+    return [layout.super_block] * whole + [rest] * (rest > 0)
+
+
+def near_rows(tokens: int, layout: TileLayout) -> float:
+    """Rows that queries read of their own super-block, its neighbours before, and the sinks."""
+    query = torch.arange(tokens)
+    first = (query // layout.super_block - layout.neighbours).clamp(min=0) * layout.super_block
+    sinks = torch.minimum(first, torch.tensor(layout.sinks))
+    return float((query - first + 1 + sinks).sum())
+
+
+def far_rows_read(
+    report: TiledAttentionReport, queries: Sequence[int], layout: TileLayout
+) -> tuple[float, float]:
+    """(far tokens, rows read through summaries) over all queries of a call of one head."""
+    rows = report.resolution[0, 0].double()  # [blocks, M]
+    far = ~rows.isnan()
+    through_means = torch.where(far & (rows < 1), rows, 0.0) * layout.tile
+    count = torch.tensor(queries, dtype=torch.float64)
+    sinks = layout.sinks * far.any(-1)
+    tokens = far.sum(-1) * layout.tile - sinks
+    return float((tokens * count).sum()), float((through_means.sum(-1) * count).sum())
+
+
+def looked_rows(report: TiledAttentionReport, queries: Sequence[int], layout: TileLayout) -> float:
+    """Summaries that scouts weigh, all of the far ones for each block; scouts come from before."""
+    tiles = (~report.resolution[0, 0].isnan()).sum(-1)
+    summaries = tiles / layout.tiles_per_block * layout.nodes_per_block
+    scouts = torch.tensor([0, *queries[:-1]]).clamp(max=layout.scouts)
+    return float((summaries * scouts).sum())
+
+
+def least_cpu_s(run: Callable[[], object], rounds: int) -> float:
+    """The least processor time of `rounds` calls: what others at work disturb least."""
+    times = []
+    with torch.inference_mode():
+        for _ in range(rounds):
+            gc.collect()
+            started = time.process_time()
+            run()
+            times.append(time.process_time() - started)
+    return min(times)
+
+
+def tiler_growth(
+    sizes: Sequence[int] = (2**17, 2**18, 2**19, 2**20), *, rounds: int = 3
+) -> TilerGrowth:
+    """Optimal tilings of random densities at a budget of a quarter, super-block by super-block."""
+    manager = TileManager()
+    generator = torch.Generator().manual_seed(0)
+    density = torch.rand(max(sizes), generator=generator).square()
+    times = []
+    for tokens in sizes:
+        text = density[:tokens]
+        times.append(least_cpu_s(partial(manager.optimize_tiling, text, 0.25), rounds))
+    return TilerGrowth(
+        tokens=tuple(sizes), cpu_s=tuple(times), exponent=fitted_exponent(sizes, times)
+    )

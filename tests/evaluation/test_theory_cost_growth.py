@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from adaptive_attention_tiling.evaluation.theory.cost_growth import (
+    block_queries,
+    cost_growth,
+    far_rows_read,
+    least_cpu_s,
+    looked_rows,
+    near_rows,
+    tiler_growth,
+)
+from adaptive_attention_tiling.evaluation.theory.planted import topics
+from adaptive_attention_tiling.ops.tiled_attention import TileLayout, tiled_attention
+
+SMALL = TileLayout(super_block=16, tile=4, group=2, window=16, sinks=2, scouts=8)
+
+
+def report_of(tokens, **control):
+    return tiled_attention(
+        *topics(tokens), is_causal=True, layout=SMALL, return_report=True, **control
+    )[1]
+
+
+def test_golden_near_rows():
+    # Blocks 0 and 1 read all tokens up to themselves: 1 + ... + 32. Block 2 starts at token 16 and
+    # reads 17 to 32 rows and the two sinks before.
+    assert near_rows(32, SMALL) == 32 * 33 / 2
+    assert near_rows(48, SMALL) == 32 * 33 / 2 + sum(range(17, 33)) + 16 * 2
+    # Without sinks and window a query reads its own block alone.
+    bare = TileLayout(super_block=16, tile=4, group=2, window=0, sinks=0)
+    assert near_rows(20, bare) == 16 * 17 / 2 + 4 * 5 / 2
+
+
+def test_golden_blocks():
+    assert block_queries(40, SMALL) == [16, 16, 8]
+    assert block_queries(32, SMALL) == [16, 16]
+
+
+@pytest.mark.parametrize(("asked", "rows"), [(1.0, 0.0), (1 / 4, 1 / 4), (1 / 8, 1 / 8)])
+def test_golden_far_rows(asked, rows):
+    report = report_of(72, resolution=torch.tensor(asked))
+    queries = block_queries(72, SMALL)
+    far_tokens, summaries = far_rows_read(report, queries, SMALL)
+    # Block 2 sees block 0 as far, block 3 two, block 4 three with its 8 queries; sinks are not far.
+    per_query = (16, 16, 32), (16, 32, 48)
+    queries_at, far_at = (16, 16, 8), per_query[1]
+    assert far_tokens == sum(q * (far - 2) for q, far in zip(queries_at, far_at, strict=True))
+    assert summaries == rows * sum(q * far for q, far in zip(queries_at, far_at, strict=True))
+
+
+def test_golden_looked_rows():
+    report = report_of(68, tolerance=0.5)
+    # 4 tiles and 2 groups for every far block, weighed by 8 scouts of the block before: those of
+    # the last block, which has 4 queries, too.
+    assert looked_rows(report, block_queries(68, SMALL), SMALL) == 8 * 6 * (1 + 2 + 3)
+
+
+def test_all_rows_together_are_those_of_plain_attention():
+    queries = block_queries(72, SMALL)
+    far_tokens, _ = far_rows_read(report_of(72, resolution=torch.tensor(1.0)), queries, SMALL)
+    assert near_rows(72, SMALL) + far_tokens == 72 * 73 / 2
+
+
+def test_two_sizes_of_summaries_grow_with_the_square_on_any_text():
+    compressible, random = (
+        cost_growth(text, sizes=(1024, 2048), rounds=1) for text in ("topics", "structureless")
+    )
+    assert compressible.far_exponent == pytest.approx(2, abs=0.1)
+    assert random.far_exponent == pytest.approx(2, abs=0.1)
+    assert compressible.costs[-1].resolution < 0.05
+    assert random.costs[-1].resolution > 0.7
+    for cost in (*compressible.costs, *random.costs):
+        assert cost.rows == cost.near + cost.summaries + cost.exact + cost.looked
+        assert cost.cpu_s > 0
+
+
+def test_the_optimal_tiling_takes_linear_time():
+    assert 0.3 < tiler_growth((2**15, 2**17, 2**19), rounds=2).exponent < 1.5
+
+
+def test_the_least_time_is_taken():
+    work = iter((3_000_000, 0, 3_000_000))
+    quick = least_cpu_s(lambda: sum(range(next(work))), 3)
+    slow = least_cpu_s(lambda: sum(range(3_000_000)), 1)
+    assert 0 <= quick < 0.5 * slow
