@@ -20,6 +20,10 @@ Rule = Literal["adaptive", "uniform"]
 # Prices that one search tries at once, in octaves around the present one, and how far it may go.
 _OCTAVES = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
 _SEARCHES = 16
+# While weights move one way, a price from the last call is always late. Octaves that the lead
+# gains for each budget missed, and the most it may have.
+_GAIN = 1.0
+_LONGEST_LEAD = 2.0
 # Super-blocks of the last training call that a price is fitted to.
 _KEPT = 64
 
@@ -109,12 +113,14 @@ class TileChoice(nn.Module):
     """Cuts super-blocks into tiles at a price that is constant within a call.
 
     Price and budget are buffers: training, prefill and steps cut alike, and `adapt` moves them. The
-    unit of energy is one too: that of a token, on average, when `adapt` last measured it.
+    unit of energy is one too: that of a token, on average, when `adapt` last measured it. So is the
+    lead, by which a price is set ahead of what the last call asked for, as calls before have shown.
     """
 
     price: Tensor
     budget: Tensor
     energy: Tensor
+    lead: Tensor
 
     def __init__(self, config: TileChoiceConfig) -> None:
         super().__init__()
@@ -130,7 +136,10 @@ class TileChoice(nn.Module):
         self.register_buffer("price", torch.tensor(0.3, dtype=torch.float64))
         self.register_buffer("budget", torch.tensor(config.budget, dtype=torch.float64))
         self.register_buffer("energy", torch.tensor(1.0, dtype=torch.float64))
+        self.register_buffer("lead", torch.tensor(0.0, dtype=torch.float64))
         self._seen: Tensor | None = None
+        self._found: float | None = None
+        self._aimed: float | None = None
 
     def forward(self, signal: Float[Tensor, "n T C"], *, soft: bool) -> Chosen:
         """Tiles of whole super-blocks; `soft` asks for the distribution that has gradients."""
@@ -142,6 +151,8 @@ class TileChoice(nn.Module):
         if self.config.rule == "uniform":
             return Chosen(self._even(signal, float(self.budget)), None)
         tiling = self.tiler.tile_at_price(signal, float(self.price))
+        if self.training:
+            self._found = float(tiling.mean_resolution.mean())
         expected = None
         if soft:
             expected = expected_tiling(
@@ -163,12 +174,21 @@ class TileChoice(nn.Module):
         check_budget(budget, self.config.resolutions)
         self.budget.fill_(budget)
         if self._seen is not None and self.config.rule == "adaptive" and budget < 1:
+            self._follow(budget)
             energy = self._seen.square().sum(-1).mean().double()
             self.price.mul_(self.energy / energy)  # the same tiles in the new unit
             self.energy.copy_(energy)
             wanted = self._price_for(budget, self._seen * energy.rsqrt().to(self._seen))
+            wanted *= math.exp2(float(self.lead))
             self.price.copy_(self.price * (wanted / float(self.price)) ** rate)
         return float(self.price)
+
+    def _follow(self, budget: float) -> None:
+        """Move the lead by how far the last call missed the budget that it was priced for."""
+        if self._found is not None and self._aimed == budget:
+            missed = _GAIN * (self._found - budget) / budget
+            self.lead.add_(missed).clamp_(-_LONGEST_LEAD, _LONGEST_LEAD)
+        self._aimed = budget
 
     def _even(self, signal: Tensor, budget: float) -> Tiling:
         """Tiles of one size and resolution."""
