@@ -116,7 +116,8 @@ def test_the_least_energy_reaches_the_distance_from_above(manifold):
     assert 1.8 < result.order < 2.2
     assert result.lengths[-1] / result.distance < 1.002
     assert result.speed_spread < 0.01
-    assert result.lengths[-1] / result.distance < result.shortest_rival
+    # Not "longer than the path found": that has the least energy of all polygons, not length.
+    assert 1 < result.shortest_rival < 1.01
 
 
 @any_manifold(DISTRIBUTIONS)
