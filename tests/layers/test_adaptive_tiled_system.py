@@ -152,14 +152,11 @@ def test_cost_follows_the_resolution(x):
     full, half, quarter = costs.values()
     assert full.total == full.projections + full.attention + full.writing + full.reading
     assert half.full == full.full
-    # 8, 4 and 2 channels: what is written, less what every granule costs at any resolution.
-    per_token = 4 * 8 * (C + 3 + 4)  # heads, channels; B, weights and outer products
-    granules = B * 64 / 4
-    fixed = granules * 4 * 4 * 2 * 8
-    assert full.writing == B * 64 * per_token + fixed
-    extension = granules * 4 * 4 * 4 * 4
-    assert half.writing == B * 64 * per_token / 2 + fixed + extension
-    assert quarter.writing == B * 64 * per_token / 4 + fixed + granules * 4 * 4 * 2 * 6
+    # 8, 4 and 2 channels: B, weights and outer products of each token.
+    tokens, tiles = B * 64 * 4 * 8 * (C + 3 + 4), B * 64 / 16
+    assert full.writing == tokens + tiles * 4 * 4 * (2 * 8)
+    assert half.writing == tokens / 2 + tiles * 4 * 4 * (2 * 8 + 4 * 4)
+    assert quarter.writing == tokens / 4 + tiles * 4 * 4 * (2 * 8 + 2 * 6)
 
 
 def test_cost_of_attention_counts_the_keys_that_are_read(x):

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ...errors import ArgumentError
 from ...ops.selective_scan import channels_used
 from ...tiling.tiles import ExpectedTiling, TileManager, Tiling, expected_tiling, uniform_tiling
+from ...tiling.tiles.programme import solve
+from ...tiling.tiles.sweep import AbstractSweep, sweep_of
 from ..sizes import check_sizes
 
 Rule = Literal["adaptive", "uniform"]
@@ -212,25 +214,28 @@ class TileChoice(nn.Module):
         Mean resolution falls in steps as the price rises. A grid of prices is moved until it holds
         the budget, and refined once; between two prices, their logarithms are interpolated.
         """
+        sweep = sweep_of(blocks, self.tiler.offers(self.config.super_block))
         centre = float(self.price.log2())
         for _ in range(_SEARCHES):
             octaves = centre + _OCTAVES
-            means = self._means(blocks, octaves.exp2())
+            means = _means(sweep, octaves.exp2())
             if means[0] >= budget >= means[-1]:
                 after = max(1, int((means <= budget).long().argmax()))
-                finer = torch.linspace(
-                    float(octaves[after - 1]), float(octaves[after]), len(octaves)
-                ).double()
-                return math.exp2(_crossing(finer, self._means(blocks, finer.exp2()), budget))
+                ends = float(octaves[after - 1]), float(octaves[after])
+                finer = torch.linspace(*ends, len(octaves), dtype=torch.float64)
+                return math.exp2(_crossing(finer, _means(sweep, finer.exp2()), budget))
             centre += float(_OCTAVES[-1] if means[-1] > budget else _OCTAVES[0])
         return math.exp2(centre)
 
-    def _means(
-        self, blocks: Float[Tensor, "m L C"], prices: Float[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
-        each = prices.repeat_interleave(len(blocks))
-        tiling = self.tiler.tile_at_price(blocks.repeat(len(prices), 1, 1), each)
-        return tiling.mean_resolution.double().view(len(prices), -1).mean(1)
+
+def _means(sweep: AbstractSweep, prices: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+    """Mean resolution of the tokens at each price."""
+    found = []
+    for price in prices.to(sweep.scale.device):
+        best = solve(sweep, sweep.price_in_quanta(price.expand(len(sweep.scale))))
+        rows = (best.length / best.span.clamp(min=1)).sum()
+        found.append(rows.double() / best.length.sum())
+    return torch.stack(found)
 
 
 def _crossing(octaves: Tensor, means: Tensor, budget: float) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from ...ops.selective_scan import channels_used
 from ...ops.tiled_attention import TiledAttentionReport
 from ..projections import ProjectionConfig
 from .attention import AdaptiveTiledAttentionConfig
@@ -66,11 +66,11 @@ def count_cost(
     if chosen is not None:
         finished = chosen.tiling.tokens
         used = float(chosen.channels(memory.d_state).double().mean())
-        granules = batch * finished / memory.tiles.min_size
         writing = batch * finished * used * _per_channel(memory)
-        writing += granules * _per_granule(memory, chosen.channels(memory.d_state))
+        writing += _of_tiles(memory, chosen)
         whole = batch * finished * memory.d_state * _per_channel(memory)
-        whole += granules * _per_granule(memory, torch.tensor(memory.d_state))
+        most = min(memory.tiles.max_size, memory.tiles.super_block)
+        whole += batch * finished / most * _per_tile(memory, memory.d_state)
     full = projections + all_rows * each + reading + whole
     return ComputeCost(projections, rows * each, writing, reading, full)
 
@@ -116,7 +116,14 @@ def _per_channel(memory: FarMemoryConfig) -> int:
     return memory.heads * (memory.width + 3 + memory.head_width)
 
 
-def _per_granule(memory: FarMemoryConfig, used: Tensor) -> float:
+def _per_tile(memory: FarMemoryConfig, used: int) -> int:
     """Extending what it adds from n to N channels, fading it, and adding it to the state."""
-    n, number = used.double(), memory.d_state
-    return memory.heads * memory.head_width * (float((n * (number - n)).mean()) + 2 * number)
+    number = memory.d_state
+    return memory.heads * memory.head_width * (used * (number - used) + 2 * number)
+
+
+def _of_tiles(memory: FarMemoryConfig, chosen: Chosen) -> float:
+    there = chosen.tiling.length > 0
+    used = channels_used(chosen.tiling.resolution[there], memory.d_state)
+    counts = used.bincount(minlength=memory.d_state + 1).tolist()
+    return float(sum(count * _per_tile(memory, n) for n, count in enumerate(counts) if count))

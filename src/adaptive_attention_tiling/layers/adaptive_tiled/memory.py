@@ -192,14 +192,14 @@ class TiledStateSpace(nn.Module):
         end = chosen.tile_end()[..., None].expand_as(elapsed)
         until_tile = elapsed.gather(1, end) - elapsed
         channels = chosen.channels(self.config.d_state)[:, ::granule].flatten()
+        number = tile_number(chosen)[:, ::granule].flatten()
         x, value, step, until = (_cut(t, granule) for t in (*tokens, until_tile))
-        pieces = _Pieces(x, value, step, until, channels)
-        added = self._contributions(pieces, self._uses(chosen))
-        by_granule = added.unflatten(0, (len(elapsed), -1))
+        pieces = _Pieces(x, value, step, until, channels, number)
         at_end = elapsed.gather(1, end)[:, ::granule]
         total = elapsed[:, size - 1 :: size].repeat_interleave(size // granule, 1)
-        faded = by_granule * self._fade(total - at_end)[..., None]
-        absorbed: Tensor = faded.unflatten(1, (-1, size // granule)).sum(2)
+        fade = self._fade(total - at_end).flatten(0, 1)[..., None]
+        added = self._contributions(pieces, fade, self._uses(chosen))
+        absorbed: Tensor = added.view(len(elapsed), -1, *added.shape[1:])
         return absorbed
 
     def _uses(self, chosen: Chosen) -> Float[Tensor, "m N"] | None:
@@ -210,23 +210,30 @@ class TiledStateSpace(nn.Module):
         return probable[:, :: self.config.tiles.min_size].flatten(0, 1)
 
     def _contributions(
-        self, pieces: _Pieces, uses: Float[Tensor, "m N"] | None
-    ) -> Float[Tensor, "m H N E"]:
-        """What each granule adds to the state at its tile's end."""
+        self, pieces: _Pieces, fade: Float[Tensor, "m H N 1"], uses: Float[Tensor, "m N"] | None
+    ) -> Float[Tensor, "b H N E"]:
+        """What each super-block adds to the state at its end; `fade` is what is left by then.
+
+        Granules of a tile are summed before what they wrote is extended and fades.
+        """
+        per_block = self.config.tiles.super_block // self.config.tiles.min_size
         whole = None if uses is None else self._written(pieces, self.config.d_state)
-        parts, places = [], []
+        added = fade.new_zeros(len(fade) // per_block, *fade.shape[1:3], self.config.head_width)
         for number in pieces.channels.unique().tolist():
             place = (pieces.channels == number).nonzero()[:, 0]
             if whole is None:
                 part = self._written(pieces.at(place), number)
             else:
                 part = whole[place][:, :, :number]
-            parts.append(self._extended(part))
-            places.append(place)
-        joined = torch.cat(parts).index_select(0, torch.cat(places).argsort())
+            first, which = _runs(pieces.tile[place])
+            tiles = part.new_zeros(len(first), *part.shape[1:]).index_add(0, which, part)
+            first = place[first]
+            added = added.index_add(0, first // per_block, self._extended(tiles) * fade[first])
         if uses is None or whole is None:
-            return joined
-        return joined + (uses - uses.detach())[:, None, :, None] * whole
+            return added
+        through = whole * fade * (uses - uses.detach())[:, None, :, None]
+        summed: Tensor = through.unflatten(0, (-1, per_block)).sum(1)
+        return added + summed
 
     def _written(self, pieces: _Pieces, number: int) -> Float[Tensor, "m H n E"]:
         """sum over t of exp(rate (s_end - s_t)) step_t B_t x_t in the first n channels."""
@@ -265,17 +272,34 @@ class TiledStateSpace(nn.Module):
 
 
 class _Pieces(NamedTuple):
-    """m granules of l tokens: x [m, l, C], value [m, l, H, E], step and until_tile [m, l, H]."""
+    """m granules of l tokens: x [m, l, C], value [m, l, H, E], step and until_tile [m, l, H].
+
+    channels [m] that each uses, and the number [m] of its tile among all tiles.
+    """
 
     x: Tensor
     value: Tensor
     step: Tensor
     until_tile: Tensor
     channels: Int[Tensor, " m"]
+    tile: Int[Tensor, " m"]
 
     def at(self, place: Tensor) -> _Pieces:
         """Some of them."""
         return _Pieces(*(t[place] for t in self))
+
+
+def tile_number(chosen: Chosen) -> Int[Tensor, "n T"]:
+    """The number of each token's tile among those of all sequences."""
+    ids = chosen.tiling.tile_ids()
+    return ids + torch.arange(len(ids), device=ids.device)[:, None] * chosen.tiling.tokens
+
+
+def _runs(numbers: Int[Tensor, " m"]) -> tuple[Int[Tensor, " k"], Int[Tensor, " m"]]:
+    """Where each run of equal numbers starts, and the run that each number is in."""
+    starts = torch.ones_like(numbers, dtype=torch.bool)
+    starts[1:] = numbers[1:] != numbers[:-1]
+    return starts.nonzero()[:, 0], starts.cumsum(0) - 1
 
 
 def _elapsed(step: Float[Tensor, "B T H"], size: int) -> Float[Tensor, "B T H"]:

@@ -33,6 +33,7 @@ class AdaptiveAttentionConfig:
         projection: the parts around both paths.
         min_tile_size, max_tile_size: tokens of a tile of the state-space path.
         super_block: tokens that are tiled together; `max_tile_size` if None.
+        resolutions: R on offer, each 1/k.
         d_state: N, channels of each head's memory.
         compute_budget: mean resolution of the state-space path's tiles.
         rule, temperature, estimator: see `TileChoiceConfig` and `TiledStateSpace`.
@@ -50,6 +51,7 @@ class AdaptiveAttentionConfig:
     min_tile_size: int = 16
     max_tile_size: int = 512
     super_block: int | None = None
+    resolutions: tuple[float, ...] = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
     d_state: int = 16
     compute_budget: float = 0.5
     rule: Rule = "adaptive"
@@ -120,6 +122,7 @@ class AdaptiveAttentionConfig:
                 min_size=self.min_tile_size,
                 max_size=self.max_tile_size,
                 super_block=self.block,
+                resolutions=self.resolutions,
                 budget=self.compute_budget,
                 rule=self.rule,
                 temperature=self.temperature,
