@@ -33,6 +33,7 @@ from adaptive_attention_tiling.evaluation.theory import (
     information_preservation,
     quality_bounds,
     resolution_convergence,
+    summary_cut,
 )
 from adaptive_attention_tiling.evaluation.theory.planted import KINDS
 from adaptive_attention_tiling.evaluation.theory.power_law import fitted_exponent
@@ -82,6 +83,10 @@ def cost_figures(*, quick: bool) -> Figures:
     sizes = (1024, 2048) if quick else here.SIZES
     return {
         "growths": [here.cost_growth(text, sizes=sizes) for text in here.TEXTS],
+        "cuts": [
+            summary_cut.cut_growth(text, lengths=summary_cut.LENGTHS[: 3 if quick else None])
+            for text in here.TEXTS
+        ],
         "tiler": here.tiler_growth(),
     }
 
@@ -206,6 +211,13 @@ def _cost_rows(found: Figures) -> Iterator[tuple[str, str]]:
             f"{first.resolution:.3f} at {first.tokens:,} tokens, {last.resolution:.3f} at "
             f"{last.tokens:,}; CPU {last.cpu_s:.2f} s (exact {last.dense_cpu_s:.2f} s)",
         )
+    for cut in found["cuts"]:
+        yield (
+            f"{cut.text}, ideal cut through summaries of every size",
+            f"rows read a query {', '.join(f'{rows:.1f}' for rows in cut.read)} at "
+            f"{cut.lengths[0]:,} to {cut.lengths[-1]:,} tokens; with those looked at "
+            f"n^{cut.exponent:.2f}; worst query {max(cut.worst_error):.2f} of the tolerance",
+        )
     tiler = found["tiler"]
     yield (
         f"optimal tiling, {tiler.tokens[0]:,} to {tiler.tokens[-1]:,} tokens",
@@ -319,6 +331,23 @@ def charts(found: dict[str, Figures]) -> Iterator[tuple[str, str, str, list[Seri
                 points=[(c.tokens / last, c.far_rows / c.far_tokens) for c in g.costs],
             )
             for g in growths
+        ],
+    )
+    cuts = found["3.4"]["cuts"]
+    farthest = cuts[0].lengths[-1]
+    yield (
+        "3.4 What one query reads and looks at, with summaries of every size",
+        f"length, of {farthest:,} tokens",
+        "rows, of all tokens",
+        [
+            Series(
+                name=cut.text,
+                points=[
+                    (tokens / farthest, (read + looked) / tokens)
+                    for tokens, read, looked in zip(cut.lengths, cut.read, cut.looked, strict=True)
+                ],
+            )
+            for cut in cuts
         ],
     )
     tiles = found["3.5"]["by_tile"][1:]

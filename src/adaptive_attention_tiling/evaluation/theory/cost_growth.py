@@ -6,7 +6,7 @@
    tiles pass a state on instead (state-space path, tiler): there the cost is linear in n.
 2. R is no constant. What is read at a fixed error depends on the text: O(log n) rows a query,
    R = O(log n / n), where the far field is compressible (`planted.topics`) and summaries exist at
-   every size; R near 1 where it is not (`planted.structureless`).
+   every size; R near 1 where it is not (`planted.structureless`). See `summary_cut`.
 3. Summaries have to be looked at, read or not. With two sizes of summaries that alone is n / 32 to
    n / 8 a query, and the exponent of the far field stays 2 on any text.
 4. An optimal tiling is found in time linear in n (`tiler_growth`).
