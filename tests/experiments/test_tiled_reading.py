@@ -142,3 +142,34 @@ def test_greedy_runs_are_cut_where_directions_change(far_field):
     runs = far_field.greedy_runs(key, 128)
     assert runs[0, 99] == 0
     assert runs[0, 100] == 1
+
+
+def test_no_token_is_read_twice_or_left_out(far_field, monkeypatch):
+    # Keys and values are alike in runs of 64, so that any cut through the tree is exact.
+    query = torch.randn(2, TOKENS, 16)
+    key, value = torch.randn(2, 1, TOKENS // 64, 16).repeat_interleave(64, 2)
+
+    def opened(read, number, level, share, variance):
+        return torch.randint(0, 2, share.shape).to(share)
+
+    monkeypatch.setattr(far_field.FarRead, "_opened", opened)
+    # Sinks are in no set, and so their set's mean is that of the others.
+    rule, tally = far_field.Rule(sizes=(64, 16, 4), order="contiguous"), far_field.Tally()
+    out = far_field.attend(query, key, value, rule, tally)
+    torch.testing.assert_close(out, exact(query, key, value), rtol=1e-5, atol=1e-5)
+    assert tally.tokens > 0
+    assert tally.summaries > 0
+
+
+def test_a_second_order_summary_moves_its_value_with_its_keys(far_field):
+    query, far = 0.3 * torch.randn(1, TOKENS, 8), torch.randn(1, TOKENS, 1)
+    key, value = far * torch.randn(8), far * torch.randn(8)
+    full, closed = exact(query, key, value), {"sizes": (64,), "bar": 1e9}
+    first, second = (
+        float((far_field.attend(query, key, value, rule, far_field.Tally()) - full).norm())
+        for rule in (
+            far_field.Rule(**closed, order="contiguous"),
+            far_field.Rule(**closed, order="contiguous", rest="second", rank=1),
+        )
+    )
+    assert second < first / 4
