@@ -144,21 +144,31 @@ def test_greedy_runs_are_cut_where_directions_change(far_field):
     assert runs[0, 100] == 1
 
 
-def test_no_token_is_read_twice_or_left_out(far_field, monkeypatch):
-    # Keys and values are alike in runs of 64, so that any cut through the tree is exact.
-    query = torch.randn(2, TOKENS, 16)
-    key, value = torch.randn(2, 1, TOKENS // 64, 16).repeat_interleave(64, 2)
+def test_a_read_is_the_sum_over_its_sets(far_field, monkeypatch):
+    query, key, value = (torch.randn(1, 768, 16) for _ in range(3))
+    chosen = {}
 
     def opened(read, number, level, share, variance):
-        return torch.randint(0, 2, share.shape).to(share)
+        return chosen.setdefault(number, torch.randint(0, 2, share.shape).to(share))
 
     monkeypatch.setattr(far_field.FarRead, "_opened", opened)
-    # Sinks are in no set, and so their set's mean is that of the others.
-    rule, tally = far_field.Rule(sizes=(64, 16, 4), order="contiguous"), far_field.Tally()
+    rule, tally = far_field.Rule(sizes=(64, 16), order="contiguous"), far_field.Tally()
     out = far_field.attend(query, key, value, rule, tally)
-    torch.testing.assert_close(out, exact(query, key, value), rtol=1e-5, atol=1e-5)
-    assert tally.tokens > 0
-    assert tally.summaries > 0
+    for row in range(0, 256, 17):
+        whole = query[0, 512 + row]
+        sets = [[j] for j in (0, 1, 2, 3, *range(256, 513 + row))]
+        for start in range(0, 256, 16):
+            if not chosen[0][0, row, start // 64]:
+                sets += [list(range(max(4, start), start + 64))] if start % 64 == 0 else []
+            elif chosen[1][0, row, start // 16]:
+                sets += [[j] for j in range(max(4, start), start + 16)]
+            else:
+                sets.append(list(range(max(4, start), start + 16)))
+        logits = torch.stack([whole @ key[0, s].mean(0) + math.log(len(s)) for s in sets])
+        means = torch.stack([value[0, s].mean(0) for s in sets])
+        torch.testing.assert_close(
+            out[0, 512 + row], logits.softmax(0) @ means, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_second_order_summary_moves_its_value_with_its_keys(far_field):
