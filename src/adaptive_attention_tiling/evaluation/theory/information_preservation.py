@@ -18,7 +18,8 @@ What is true:
       |o - o_full| <= (e^a - 1) b + 2 V (e^a - 1 - a) = O(L^2 rho),
 
   from (1) in the README of tiled_attention: no logit in a tile is further than a from the mean,
-  no value further than b (`drift`). So R = 1 / L of the order of sqrt(rho / eps) is enough.
+  no value further than b (`drift`). For an error e, R = 1 / L of the order of sqrt(rho / e) is
+  enough.
 * Any text. For every tolerance `tiled_attention` finds a tiling, and certifies for every query
   that |o - o_full| <= tolerance max |v|; what it has to read for that depends on the text
   (`tolerance_check`).
