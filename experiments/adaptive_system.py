@@ -1,6 +1,6 @@
 """Does a memory written at adaptive resolution lose less than one written evenly, at equal compute?
 
-    python experiments/adaptive_system.py [--arms NAME ...] [--seeds 0 1] [--steps 240] [--quick]
+    python experiments/adaptive_system.py [--arms NAME ...] [--seeds 0 1] [--steps 160] [--quick]
 
 A GPT of 2 blocks of width 128 reads State of the Union speeches as byte-pair tokens (1,024 of
 them, found in the training speeches). Its mixers are `AdaptiveAttentionSystem`s: attention to the
@@ -246,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--quick", action="store_true", help="few steps, nothing kept")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from adaptive_attention_tiling.layers.adaptive_tiled import (
     TileChoiceConfig,
     TiledStateSpace,
 )
-from adaptive_attention_tiling.layers.adaptive_tiled.memory import _Pieces, tile_number
+from adaptive_attention_tiling.layers.adaptive_tiled.granules import Granules, tile_number
 from adaptive_attention_tiling.ops.selective_scan import selective_scan, tile_contributions
 from adaptive_attention_tiling.testing import assert_bit_equal, assert_causal, assert_close
 
@@ -80,7 +80,7 @@ def test_what_a_tile_adds_is_what_tile_contributions_says(x, resolution):
     value, step = memory.value(x), torch.nn.functional.softplus(memory.step(x))
     until = step.sum(1, keepdim=True) - step.cumsum(1)
     channels = torch.full((B,), number)
-    pieces = _Pieces(x, value.unflatten(-1, (H, E)), step, until, channels, torch.arange(B))
+    pieces = Granules(x, value.unflatten(-1, (H, E)), step, until, channels, torch.arange(B))
     mine = memory._written(pieces, number)
     for head in range(H):
         x_, delta, rates, write, _ = per_head(memory, x, head)
@@ -218,7 +218,7 @@ def one_block(seed):
     value, step = memory.value(x), torch.nn.functional.softplus(memory.step(x))
     until = step.sum(0) - step.cumsum(0)  # to the block's end, whatever the tiles are
     cut = (t.detach().unflatten(0, (2, 4)) for t in (x, value.view(8, H, E), step, until))
-    pieces = _Pieces(*cut, torch.full((2,), N), torch.arange(2))
+    pieces = Granules(*cut, torch.full((2,), N), torch.arange(2))
     whole = memory._written(pieces, N).detach()
     return memory, signal.requires_grad_(), pieces, whole, source
 

@@ -2,9 +2,10 @@
 
 from .attention import AdaptiveTiledAttention, AdaptiveTiledAttentionConfig
 from .choice import TileChoice, TileChoiceConfig
+from .config import AdaptiveAttentionConfig
 from .cost import ComputeCost
 from .memory import FarMemoryConfig, MemoryState, TiledStateSpace
-from .system import AdaptiveAttentionConfig, AdaptiveAttentionSystem
+from .system import AdaptiveAttentionSystem
 
 __all__ = [
     "AdaptiveAttentionConfig",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu, softplus
 
@@ -17,6 +17,7 @@ from ...tiling.router import CrossScaleRouter
 from ..sizes import check_sizes
 from ..state_space import StateRates
 from .choice import Chosen, TileChoice, TileChoiceConfig
+from .granules import Granules, cut_granules, elapsed_steps, runs, tile_number
 
 Estimator = Literal["straight_through", "none"]
 
@@ -146,7 +147,7 @@ class TiledStateSpace(nn.Module):
         finished = tokens.x.shape[1] // size * size
         carried = self._carried(x) if past is None else past.carried
         states = [carried]
-        elapsed = _elapsed(tokens.step, size)
+        elapsed = elapsed_steps(tokens.step, size)
         if finished:
             whole = _Tokens(*(t[:, :finished] for t in tokens))
             absorbed = self._absorbed(whole, elapsed[:, :finished])
@@ -193,8 +194,8 @@ class TiledStateSpace(nn.Module):
         until_tile = elapsed.gather(1, end) - elapsed
         channels = chosen.channels(self.config.d_state)[:, ::granule].flatten()
         number = tile_number(chosen)[:, ::granule].flatten()
-        x, value, step, until = (_cut(t, granule) for t in (*tokens, until_tile))
-        pieces = _Pieces(x, value, step, until, channels, number)
+        x, value, step, until = (cut_granules(t, granule) for t in (*tokens, until_tile))
+        pieces = Granules(x, value, step, until, channels, number)
         at_end = elapsed.gather(1, end)[:, ::granule]
         total = elapsed[:, size - 1 :: size].repeat_interleave(size // granule, 1)
         fade = self._fade(total - at_end).flatten(0, 1)[..., None]
@@ -210,7 +211,7 @@ class TiledStateSpace(nn.Module):
         return probable[:, :: self.config.tiles.min_size].flatten(0, 1)
 
     def _contributions(
-        self, pieces: _Pieces, fade: Float[Tensor, "m H N 1"], uses: Float[Tensor, "m N"] | None
+        self, pieces: Granules, fade: Float[Tensor, "m H N 1"], uses: Float[Tensor, "m N"] | None
     ) -> Float[Tensor, "b H N E"]:
         """What each super-block adds to the state at its end; `fade` is what is left by then.
 
@@ -225,7 +226,7 @@ class TiledStateSpace(nn.Module):
                 part = self._written(pieces.at(place), number)
             else:
                 part = whole[place][:, :, :number]
-            first, which = _runs(pieces.tile[place])
+            first, which = runs(pieces.tile[place])
             tiles = part.new_zeros(len(first), *part.shape[1:]).index_add(0, which, part)
             first = place[first]
             added = added.index_add(0, first // per_block, self._extended(tiles) * fade[first])
@@ -235,7 +236,7 @@ class TiledStateSpace(nn.Module):
         summed: Tensor = through.unflatten(0, (-1, per_block)).sum(1)
         return added + summed
 
-    def _written(self, pieces: _Pieces, number: int) -> Float[Tensor, "m H n E"]:
+    def _written(self, pieces: Granules, number: int) -> Float[Tensor, "m H n E"]:
         """sum over t of exp(rate (s_end - s_t)) step_t B_t x_t in the first n channels."""
         heads = self.config.heads
         weight = self.write.weight.unflatten(0, (heads, -1))[:, :number].flatten(0, 1)
@@ -269,47 +270,3 @@ class TiledStateSpace(nn.Module):
         y = self.norm(seen[:, before : before + x.shape[1]])
         gated: Tensor = y * silu(self.gate(x)).unflatten(-1, (self.config.heads, -1))
         return gated.transpose(1, 2)
-
-
-class _Pieces(NamedTuple):
-    """m granules of l tokens: x [m, l, C], value [m, l, H, E], step and until_tile [m, l, H].
-
-    channels [m] that each uses, and the number [m] of its tile among all tiles.
-    """
-
-    x: Tensor
-    value: Tensor
-    step: Tensor
-    until_tile: Tensor
-    channels: Int[Tensor, " m"]
-    tile: Int[Tensor, " m"]
-
-    def at(self, place: Tensor) -> _Pieces:
-        """Some of them."""
-        return _Pieces(*(t[place] for t in self))
-
-
-def tile_number(chosen: Chosen) -> Int[Tensor, "n T"]:
-    """The number of each token's tile among those of all sequences."""
-    ids = chosen.tiling.tile_ids()
-    return ids + torch.arange(len(ids), device=ids.device)[:, None] * chosen.tiling.tokens
-
-
-def _runs(numbers: Int[Tensor, " m"]) -> tuple[Int[Tensor, " k"], Int[Tensor, " m"]]:
-    """Where each run of equal numbers starts, and the run that each number is in."""
-    starts = torch.ones_like(numbers, dtype=torch.bool)
-    starts[1:] = numbers[1:] != numbers[:-1]
-    return starts.nonzero()[:, 0], starts.cumsum(0) - 1
-
-
-def _elapsed(step: Float[Tensor, "B T H"], size: int) -> Float[Tensor, "B T H"]:
-    """The sum of steps since the start of each token's super-block, its own included."""
-    length = step.shape[1]
-    blocks = pad(step, (0, 0, 0, -length % size)).unflatten(1, (-1, size))
-    elapsed: Tensor = blocks.cumsum(2).flatten(1, 2)
-    return elapsed[:, :length]
-
-
-def _cut(tokens: Float[Tensor, "B T *d"], size: int) -> Float[Tensor, "m l *d"]:
-    pieces: Tensor = tokens.unflatten(1, (-1, size))
-    return pieces.flatten(0, 1)
