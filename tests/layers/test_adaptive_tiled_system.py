@@ -64,6 +64,8 @@ def test_the_specification_s_arguments_are_enough():
     system = AdaptiveAttentionSystem(1024, 16, 64, width=32, heads=2)
     assert system(torch.randn(1, 200, 32)).shape == (1, 200, 32)
     assert system.current_tiling.tokens == 192
+    assert (system.tile_manager.min_size, system.tile_manager.max_size) == (16, 64)
+    assert system.router is system.memory.router
 
 
 def test_without_memory_and_tolerance_it_is_softmax_attention(x):

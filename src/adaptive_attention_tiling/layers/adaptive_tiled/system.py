@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import ArgumentError, UnsupportedError
-from ...tiling import InformationDensityAnalyzer, Tiling
+from ...tiling import CrossScaleRouter, InformationDensityAnalyzer, TileManager, Tiling
 from ..mask import Visibility, refuse_scores
 from ..mixer import AbstractMixer, MixerState
 from ..projections import ProjectionConfig
@@ -37,7 +37,8 @@ class AdaptiveAttentionSystem(AbstractMixer):
     told to, far tokens under a tolerance). The state-space path has absorbed every super-block
     before the token's own, tile by tile, at resolutions that lose least information for what they
     cost. No token sees a later one, to the bit, and training, prefill and steps cut the same tiles:
-    the price of a row is constant until `adapt_tiling` moves it.
+    the price of a row is constant until `adapt_tiling` moves it. Padding takes places in
+    super-blocks; on the left of a text it moves their borders, and so what is cut from it.
 
         system = AdaptiveAttentionSystem(2048, width=256, heads=8, d_state=16)
 
@@ -120,6 +121,16 @@ class AdaptiveAttentionSystem(AbstractMixer):
             return out, SystemState(attention, None)
         far, memory = self.memory(x, mask.padding, before.memory)
         return out + far, SystemState(attention, memory)
+
+    @property
+    def tile_manager(self) -> TileManager | None:
+        """What cuts the state-space path's tiles."""
+        return None if self.memory is None else self.memory.choice.tiler
+
+    @property
+    def router(self) -> CrossScaleRouter | None:
+        """What carries a tile's channels to those of the memory."""
+        return None if self.memory is None else self.memory.router
 
     @property
     def current_tiling(self) -> Tiling | None:
