@@ -64,23 +64,24 @@ def test_all_rows_together_are_those_of_plain_attention():
 
 def test_two_sizes_of_summaries_grow_with_the_square_on_any_text():
     compressible, random = (
-        cost_growth(text, sizes=(1024, 2048), rounds=1) for text in ("topics", "structureless")
+        cost_growth(text, sizes=(1024, 1536), rounds=1) for text in ("topics", "structureless")
     )
     assert compressible.far_exponent == pytest.approx(2, abs=0.1)
     assert random.far_exponent == pytest.approx(2, abs=0.1)
     assert compressible.costs[-1].resolution < 0.05
     assert random.costs[-1].resolution > 0.7
     for cost in (*compressible.costs, *random.costs):
-        assert cost.rows == cost.near + cost.summaries + cost.exact + cost.looked
+        parts = cost.near + cost.summaries + cost.exact + cost.looked
+        assert cost.rows == pytest.approx(parts)
         assert cost.cpu_s > 0
 
 
 def test_the_optimal_tiling_takes_linear_time():
-    assert 0.3 < tiler_growth((2**15, 2**17, 2**19), rounds=2).exponent < 1.5
+    assert 0.3 < tiler_growth((2**15, 2**18), rounds=2).exponent < 1.5
 
 
 def test_the_least_time_is_taken():
-    work = iter((3_000_000, 0, 3_000_000))
+    work = iter((1_000_000, 0, 1_000_000))
     quick = least_cpu_s(lambda: sum(range(next(work))), 3)
-    slow = least_cpu_s(lambda: sum(range(3_000_000)), 1)
+    slow = least_cpu_s(lambda: sum(range(1_000_000)), 1)
     assert 0 <= quick < 0.5 * slow
