@@ -4,8 +4,8 @@
 
 D(R) = 1/2 int |grad R|^2 the roughness. So:
 
-1. True: F never increases; a convex E gives one limit, whatever the start, and a quadratic one
-   with weight w comes closer by 1 / (1 + w dt) with every implicit step.
+1. True: F never increases; a strictly convex E gives one limit, whatever the start, and a quadratic
+   one with weight w comes closer by 1 / (1 + w dt) with every implicit step.
 2. False as written: that limit minimises F, not E. It is a minimum of E only where lambda is 0 or
    the target is flat.
 3. "Stays smooth" can only mean bounded: D <= F(start) / lambda as long as E >= 0. From a flat
