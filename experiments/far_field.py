@@ -121,16 +121,17 @@ def attend(
     *,
     metric: Float[Tensor, "H E E"] | None = None,
     blocks: list[int] | None = None,
+    tree: Tree | None = None,
 ) -> Float[Tensor, "H t E"]:
     """Outputs of the queries in `blocks` of 256 (all, if None), one after the other.
 
-    Queries are scaled by the caller; T is a whole number of super-blocks.
+    Queries are scaled by the caller; T is a whole number of super-blocks. A `tree` that was grown
+    before for the same sets saves growing it.
     """
     query, key, value = (x.contiguous() for x in (query, key, value))
     blocks = list(range(query.shape[1] // BLOCK)) if blocks is None else blocks
     far = max(0, max(blocks) - 1) * BLOCK
-    tree = None
-    if far:
+    if tree is None and far:
         tree = grow(query[:, :far], key[:, :far], value[:, :far], rule, metric, tally)
     pieces = []
     for block in blocks:

@@ -10,7 +10,9 @@ share of 20 % is 5 times fewer.
 
 - `methods`: ways to read the far field at equal multiply-adds. Thresholds are found on captured
   queries, keys and values; the shares printed are those of the run itself. Emulated, so no times.
-- `layers`: relative error of the attention output and share read, layer by layer.
+- `layers`: the same and variants, layer by layer on captured queries, keys and values: relative
+  error of the attention output, share read, and the loss that a Fisher metric of the outputs
+  (output_metric.py) predicts from the errors. The first of --shares is used.
 - `calibration`: `tiled_attention` itself: loss, reads and processor time by tolerance, and whether
   its estimated error holds.
 
@@ -38,7 +40,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from far_field import BLOCK, Rule, Tally, attend
+from far_field import BLOCK, Rule, Tally, Tree, attend, grow
+from output_metric import output_metric
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -55,7 +58,7 @@ from adaptive_attention_tiling.ops.tiled_attention import (
 )
 
 LAYERS = (0, 3, 8, 15, 22, 29)
-BAR_LAYERS = (3, 15, 29)
+OTHER_TEXT = "1907-Roosevelt-1"
 SHARES = (0.16, 0.20, 0.33)
 TOLERANCES = (0.03, 0.1, 0.3, 1.0)
 METHODS = {
@@ -69,6 +72,16 @@ METHODS = {
     "pyramid, rank 2": Rule(sizes=(64, 16), rest="second", rank=2),
     "oracle": Rule(sizes=(32, 8), decide="oracle"),
 }
+VARIANTS = {
+    "tiles of 4 in 32": Rule(sizes=(32, 4)),
+    "tiles of 16 in 64": Rule(sizes=(64, 16)),
+    "by mass": Rule(sizes=(32, 8), decide="mass"),
+    "weighed with |v|": Rule(sizes=(32, 8), unit="value"),
+    "weighed for the loss": Rule(sizes=(32, 8), unit="fisher"),
+    "shared by 256": Rule(sizes=(32, 8), shared=256),
+    "contiguous tiles": Rule(sizes=(32, 8), order="contiguous"),
+    "rest dropped": Rule(sizes=(32, 8), rest="drop"),
+}
 Layer = tuple[Tensor, Tensor, Tensor]
 
 
@@ -76,8 +89,8 @@ class Reader:
     """A model with a text, and what exact attention makes of it."""
 
     def __init__(self, text: str, tokens: int) -> None:
-        self.model, tokenizer = load_model()
-        ids = first_tokens(named(SotuSpeeches(), text), tokenizer, tokens)
+        self.model, self.tokenizer = load_model()
+        ids = first_tokens(named(SotuSpeeches(), text), self.tokenizer, tokens)
         self.ids = torch.tensor([ids])
         self.layers: dict[int, Layer] = {}
         capture = Capture(LAYERS, tokens)
@@ -85,6 +98,11 @@ class Reader:
             self.exact = self.loss()
         for number, (query, key, value, scale) in sorted(capture.kept.items()):
             self.layers[number] = query[0] * scale, key[0], value[0]
+
+    def output_metric(self) -> Tensor:
+        """What errors of each head's output mean for the loss, on another speech."""
+        other = first_tokens(named(SotuSpeeches(), OTHER_TEXT), self.tokenizer, 2048)
+        return output_metric(self.model, torch.tensor([other[: self.ids.shape[1]]]))
 
     def loss(self) -> float:
         """Nats per token on the second half, by whatever attention is in force."""
@@ -139,60 +157,85 @@ def methods(reader: Reader, only: list[str], shares: tuple[float, ...]) -> Itera
         }
 
 
-def bar_for(reader: Reader, rule: Rule, share: float) -> float | None:
+def bar_for(reader: Reader, rule: Rule, share: float, metric: Tensor | None = None) -> float | None:
     """The bar at which a rule reads `share`, by false position on logarithms; None if none does."""
-    low, high = (256.0, 4.0) if rule.decide == "bound" else (1e-4, 0.3)
-    more, less = (expected_share(reader, replace(rule, bar=bar)) for bar in (low, high))
+    trees = {
+        number: grow_last(reader, number, rule, None if metric is None else metric[number])
+        for number in reader.layers
+    }
+    low, high = (256.0, 4.0) if rule.decide == "bound" else (1e-5, 3.0)
+    more, less = (expected_share(reader, replace(rule, bar=bar), trees) for bar in (low, high))
     if not less < share < more:
         return None
     bar = low
-    for _ in range(3):
-        # Reads grow as a power of the bar, above what is read at any bar.
+    for _ in range(5):
         part = math.log(more / share) / math.log(more / less)
         bar = math.exp((1 - part) * math.log(low) + part * math.log(high))
-        found = expected_share(reader, replace(rule, bar=bar))
+        found = expected_share(reader, replace(rule, bar=bar), trees)
+        if abs(found / share - 1) < 0.01:
+            break
         if found > share:
             low, more = bar, found
         else:
             high, less = bar, found
-    part = (more - share) / (more - less)
-    return math.exp((1 - part) * math.log(low) + part * math.log(high))
+    return bar
 
 
-def expected_share(reader: Reader, rule: Rule) -> float:
-    """Share over all queries, from the last block of three layers: far reads grow linearly."""
+def grow_last(reader: Reader, number: int, rule: Rule, metric: Tensor | None) -> Tree:
+    """The tree of a captured layer, as the last block of queries reads it."""
+    far = reader.ids.shape[1] - 2 * BLOCK
+    tensors = (x[:, :far].contiguous() for x in reader.layers[number])
+    return grow(*tensors, rule, metric, Tally())
+
+
+def expected_share(reader: Reader, rule: Rule, trees: dict[int, Tree]) -> float:
+    """Share over all queries, from the last block's: far reads grow linearly."""
     last = reader.ids.shape[1] // BLOCK - 1
     tally = Tally()
-    for number in BAR_LAYERS:
+    for number, tree in trees.items():
         with torch.inference_mode():
-            attend(*reader.layers[number], rule, tally, blocks=[last])
-    far = (tally.look + tally.summaries + tally.tokens) * (last - 1) / 2
+            attend(*reader.layers[number], rule, tally, blocks=[last], tree=tree)
+    far = (tally.look + tally.summaries + tally.tokens) * last / 2
     return (far + tally.near * last) / (tally.dense * (last + 1) / 2)
 
 
-def layers(reader: Reader, only: list[str], bar: float = 3e-3) -> Iterator[dict[str, Any]]:
-    """Error of the attention output and share read by every method, in the captured layers."""
-    last = reader.ids.shape[1] // BLOCK - 1
-    for number, (query, key, value) in reader.layers.items():
-        rows = slice(last * BLOCK, (last + 1) * BLOCK)
-        full = last_rows(query, key, value)
-        for name, rule in METHODS.items():
-            if only and not any(word in name for word in only):
-                continue
-            tally = Tally()
-            used = 32.0 if rule.decide == "bound" else bar
-            with torch.inference_mode():
-                out = attend(query, key, value, replace(rule, bar=used), tally, blocks=[last])
-            far = full.shape[0] * BLOCK * (rows.start - BLOCK)
-            yield {
-                "layer": number,
-                "method": name,
-                "bar": used,
-                "relative_error": relative_error(out, full),
-                "l2_error": float((out - full).norm() / full.norm()),
-                "far_tokens_read": tally.tokens / far,
-                "far_rows_read": (tally.look + tally.summaries + tally.tokens) / far,
-            }
+def layers(reader: Reader, only: list[str], share: float) -> Iterator[dict[str, Any]]:
+    """Every method and variant at `share`: its error and reads in each captured layer."""
+    metric = reader.output_metric()
+    exact = {number: last_rows(*tensors) for number, tensors in reader.layers.items()}
+    for name, rule in {**METHODS, **VARIANTS}.items():
+        if only and not any(word in name for word in only):
+            continue
+        bar = bar_for(reader, rule, share, metric)
+        if bar is None:
+            yield {"method": name, "asked": share, "reached": None}
+            continue
+        found = {
+            str(number): _layer(reader, number, replace(rule, bar=bar), metric[number], full)
+            for number, full in exact.items()
+        }
+        predicted = sum(one["predicted_nats"] for one in found.values()) * len(metric) / len(found)
+        reads = sum(one["far_rows_read"] for one in found.values()) / len(found)
+        head = {"method": name, "asked": share, "bar": bar}
+        yield {**head, "predicted_nats": predicted, "far_rows_read": reads, "layers": found}
+
+
+def _layer(
+    reader: Reader, number: int, rule: Rule, metric: Tensor, full: Tensor
+) -> dict[str, float]:
+    """Error of one layer's last block of queries; reads per far token."""
+    last, tally = reader.ids.shape[1] // BLOCK - 1, Tally()
+    with torch.inference_mode():
+        out = attend(*reader.layers[number], rule, tally, metric=metric, blocks=[last])
+    error = out - full
+    far = full.shape[0] * BLOCK * (last - 1) * BLOCK
+    return {
+        "relative_error": relative_error(out, full),
+        "l2_error": float(error.norm() / full.norm()),
+        "predicted_nats": 0.5 * float(((error @ metric) * error).sum(-1).mean(1).sum()),
+        "far_tokens_read": tally.tokens / far,
+        "far_rows_read": (tally.look + tally.summaries + tally.tokens) / far,
+    }
 
 
 def last_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -303,7 +346,7 @@ def main() -> None:
     reader = Reader(options.text, tokens)
     rows = {
         "methods": lambda: methods(reader, options.only, shares),
-        "layers": lambda: layers(reader, options.only),
+        "layers": lambda: layers(reader, options.only, shares[0]),
         "calibration": lambda: calibration(reader, tolerances),
     }[options.table]()
     head = {
