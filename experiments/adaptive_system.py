@@ -11,8 +11,9 @@ tenth speech is held out. AdamW at 2e-3 with a warm-up and a cosine; equal steps
 Arms:
 
     full           every tile at resolution 1
-    adaptive R     tiles and resolutions by dynamic programme, mean resolution R, gradients
-                   straight through
+    adaptive R     tiles and resolutions by dynamic programme, mean resolution R held by the price
+                   alone, gradients straight through
+    ... penalty    the same with lambda_compute = 1 beside the price
     uniform R      tiles of 32 tokens, all at resolution R
     no memory      the near field alone: what the memory is worth
 
@@ -57,14 +58,15 @@ WINDOWS = 24  # of held-out text
 RESULTS = Path(__file__).parent / "results" / "adaptive_system.json"
 PROJECTION = ProjectionConfig(width=WIDTH, heads=4, rotary_base=10_000.0)
 
-MAIN = ("full", "adaptive 0.5", "uniform 0.5")  # are run first
+MAIN = ("full", "adaptive 0.5", "uniform 0.5", "no memory")  # are run first
 ARMS: dict[str, dict[str, Any]] = {
     "full": {"compute_budget": 1.0},
-    "adaptive 0.5": {"compute_budget": 0.5},
+    "adaptive 0.5": {"compute_budget": 0.5, "lambda_compute": 0.0},
     "uniform 0.5": {"compute_budget": 0.5, "rule": "uniform"},
     "no memory": {"state_space": False},
-    "adaptive 0.25": {"compute_budget": 0.25},
+    "adaptive 0.25": {"compute_budget": 0.25, "lambda_compute": 0.0},
     "uniform 0.25": {"compute_budget": 0.25, "rule": "uniform"},
+    "adaptive 0.5, penalty": {"compute_budget": 0.5, "lambda_compute": 1.0},
 }
 
 

@@ -31,7 +31,8 @@ class AdaptiveAttentionConfig:
             reads its near field alone, and the memory is all that tells of far tokens.
         layout: of the attention path, whose near field must reach back to what is not absorbed
             yet; the own super-block and the one before if None.
-        lambda_compute, lambda_info: weights in `compute_loss`.
+        lambda_compute, lambda_info: weights in `compute_loss`. The price alone holds the budget; a
+            penalty beside it moves weights for nothing, see experiments/adaptive_system.py.
         checkpoint: keep the layer's input alone for the backward pass, and compute again.
     """
 
@@ -51,7 +52,7 @@ class AdaptiveAttentionConfig:
     budget: float | None = None
     resolution: float | None = None
     layout: TileLayout | None = None
-    lambda_compute: float = 1.0
+    lambda_compute: float = 0.0
     lambda_info: float = 0.0
     checkpoint: bool = False
 
