@@ -21,6 +21,8 @@ from adaptive_attention_tiling.ops.softmax_attention import EMPTY, Partial, part
 BLOCK, SINKS = 256, 4
 # exp(x) - 1 of a logit variance above this says "open it" at any mass that matters.
 LARGEST_VARIANCE = 10.0
+# None of 8 logits of variance x is further over their mean than sqrt(7 x), says Samuelson.
+TAIL = 7.0
 _AT_ONCE = 1024
 
 
@@ -32,8 +34,10 @@ class Rule:
     order   "key_space": cells of a bisecting tree inside each super-block; "contiguous": runs;
             "greedy": runs cut where neighbouring keys differ most in direction
     decide  "error": p sqrt(exp(x) - 1), p the set's share of the query's normaliser and x the
-            variance of the logits inside it; "mass": p; "bound": the largest logit that the set's
-            box of keys allows; "oracle": the true error of reading the set through its mean
+            variance of the logits inside it, for the mean query of the block before; "tail":
+            p sqrt(x + g^2), g = (exp(a) - 1 - a) / 7, a = sqrt(7 x), x that of the query itself;
+            "mass": p; "bound": the largest logit that the set's box of keys allows; "oracle": the
+            true error of reading the set through its mean
     rest    closed sets give their "mean", nothing ("drop"), or a mean moved along `rank` principal
             axes of the set's keys ("second"), as far as the set extends
     unit    None, or "value" / "fisher": errors are weighed with the rms norm of the set's values,
@@ -341,7 +345,10 @@ class FarRead:
         m = level.per_block * self.far
         count = level.count[:, :m].log()[:, None]
         logits = torch.baddbmm(count, self.rows, level.key[:, :m].mT)
-        variance = (self.square @ level.variance[:, :m].mT).repeat_interleave(BLOCK, 1)
+        if self.rule.decide == "tail":
+            variance = self.rows.square() @ level.variance[:, :m].mT
+        else:
+            variance = (self.square @ level.variance[:, :m].mT).repeat_interleave(BLOCK, 1)
         if level.axes is None:
             return logits, variance, None
         assert level.spread is not None
@@ -376,6 +383,10 @@ class FarRead:
             cost = self._true_error(level, share)
         elif self.rule.decide == "mass":
             cost = share.clone()
+        elif self.rule.decide == "tail":
+            highest = (TAIL * variance).sqrt_().clamp_(max=30.0)
+            tail = (torch.expm1(highest) - highest).div_(TAIL)
+            cost = tail.square_().add_(variance).sqrt_().mul_(share)
         else:
             cost = torch.expm1(variance.clamp(max=LARGEST_VARIANCE)).sqrt_() * share
         if level.scale is not None:
@@ -414,8 +425,9 @@ class FarRead:
     def _count(self, level: Level, visited: Tensor | None, closed: Tensor) -> None:
         rule, every = self.rule, self.rows.shape[0] * self.rows.shape[1] * closed.shape[-1]
         looked = every if visited is None else float(visited.sum())
-        # A bound takes two products; an oracle knows without looking.
-        each = {"bound": 1.0, "oracle": 0.0}.get(rule.decide, 0.5 * (1 + rule.rank))
+        # A bound takes two products, as does a query's own variance; an oracle does not look.
+        scores = {"bound": 2, "tail": 2 + rule.rank, "oracle": 0}.get(rule.decide, 1 + rule.rank)
+        each = 0.5 * scores
         self.tally.look += looked * each
         if rule.rest != "drop":
             read = 1.0 if rule.decide == "oracle" else 0.5 * (1 + rule.rank)

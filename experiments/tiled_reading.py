@@ -62,14 +62,16 @@ OTHER_TEXT = "1907-Roosevelt-1"
 SHARES = (0.16, 0.20, 0.33)
 TOLERANCES = (0.03, 0.1, 0.3, 1.0)
 METHODS = {
+    "as tiled attention": Rule(sizes=(32, 8), decide="tail"),
+    "pyramid": Rule(sizes=(64, 32, 16, 8), decide="tail"),
     "key space, means": Rule(sizes=(32, 8)),
     "top-k, rest dropped": Rule(sizes=(16,), order="contiguous", decide="bound", rest="drop"),
-    "pyramid, rank 1": Rule(sizes=(64, 16), rest="second", rank=1),
+    "second order, rank 1": Rule(sizes=(64, 16), rest="second", rank=1),
     "uniform tiles": Rule(sizes=(16,), order="contiguous", decide="mass"),
     "greedy boundaries": Rule(sizes=(16,), order="greedy", decide="mass"),
     "key space, means, shared by 64": Rule(sizes=(32, 8), shared=64),
-    "pyramid of means": Rule(sizes=(64, 16, 4)),
-    "pyramid, rank 2": Rule(sizes=(64, 16), rest="second", rank=2),
+    "means to tiles of 4": Rule(sizes=(64, 16, 4)),
+    "second order, rank 2": Rule(sizes=(64, 16), rest="second", rank=2),
     "oracle": Rule(sizes=(32, 8), decide="oracle"),
 }
 VARIANTS = {
@@ -277,8 +279,9 @@ def calibration(reader: Reader, tolerances: tuple[float, ...]) -> Iterator[dict[
 def shares_of(report: TiledAttentionReport, config: TiledAttentionConfig) -> dict[str, float]:
     """Multiply-adds of the operation as shares of dense causal attention, from its report.
 
-    Scouts look at every summary, on behalf of the block after theirs; every summary that a plan
-    names is read; single queries' refinements are in `read_by_block`.
+    Scouts look at every summary, on behalf of the block after theirs: a score and a variance.
+    Every summary that a plan names is read, and its variance looked at, by every query; single
+    queries' refinements are in `read_by_block`.
     """
     layout, length = config.layout, report.error_bound.shape[-1]
     tally = Tally(dense=length * (length + 1) / 2)
@@ -295,7 +298,7 @@ def shares_of(report: TiledAttentionReport, config: TiledAttentionConfig) -> dic
         exact = rows[:, far] == 1.0
         summaries = torch.where(exact, 0.0, rows[:, far]).sum(-1).mean() * layout.tile
         nodes = float(far.sum()) * layout.nodes_per_block / layout.tiles_per_block
-        tally.look += layout.scouts * nodes / 2
+        tally.look += layout.scouts * nodes + size * float(summaries) / 2
         tally.summaries += size * float(summaries)
         tally.tokens += size * tokens * float(report.read_by_block[0, :, block].mean())
     return tally.shares()

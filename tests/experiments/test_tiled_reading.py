@@ -43,6 +43,7 @@ RULES = {
     "greedy": {"sizes": (16,), "order": "greedy", "decide": "mass"},
     "bound": {"sizes": (16,), "order": "contiguous", "decide": "bound", "rest": "drop"},
     "second order": {"sizes": (64, 16), "rest": "second", "rank": 2},
+    "tail": {"sizes": (32, 8), "decide": "tail"},
     "oracle": {"sizes": (32, 8), "decide": "oracle"},
     "shared": {"sizes": (32, 8), "shared": 64},
 }
