@@ -5,7 +5,7 @@
 
 SmolLM2-135M-Instruct reads 8,192 tokens of a speech; all 30 attention layers are replaced. Loss is
 that of the second half, in nats per token, above exact attention's. Compute is counted in
-multiply-adds of scores and values, as a share of dense causal attention (far_field.py counts); a
+multiply-adds of scores and values, as a share of dense causal attention (far_rule.py); a
 share of 20 % is 5 times fewer.
 
 - `methods`: ways to read the far field at equal multiply-adds. Thresholds are found on captured
@@ -40,7 +40,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from far_field import BLOCK, Rule, Tally, Tree, attend, grow
+from far_field import attend
+from far_rule import BLOCK, Rule, Tally
+from far_tree import Tree, grow
 from output_metric import output_metric
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention

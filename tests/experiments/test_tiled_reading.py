@@ -23,6 +23,13 @@ def far_field(monkeypatch):
 
 
 @pytest.fixture
+def far_tree(far_field):
+    import far_tree
+
+    return far_tree
+
+
+@pytest.fixture
 def tensors():
     torch.manual_seed(0)
     shapes = (2, TOKENS, 16), (1, TOKENS, 16), (1, TOKENS, 16)
@@ -76,7 +83,7 @@ def test_a_lower_bar_reads_more_and_errs_less(far_field, tensors, name):
 
 
 @pytest.fixture
-def planned(far_field, monkeypatch):
+def planned(far_field, far_tree, monkeypatch):
     """`attend` with the tiles and the resolution of a report instead of its own."""
 
     def attend(query, key, value, report):
@@ -91,7 +98,7 @@ def planned(far_field, monkeypatch):
             rows = wanted.to(share).repeat_interleave(256, 0)
             return rows.view(len(read.rows), -1, share.shape[-1])
 
-        monkeypatch.setattr(far_field, "bisect", order)
+        monkeypatch.setattr(far_tree, "bisect", order)
         monkeypatch.setattr(far_field.FarRead, "_opened", opened)
         tally = far_field.Tally()
         return far_field.attend(query, key, value, far_field.Rule(sizes=(32, 8)), tally), tally
@@ -137,10 +144,10 @@ def test_growth_is_that_of_a_gaussian_but_within_what_the_extent_allows(far_fiel
     assert float(growth[2]) == pytest.approx(math.log1p(400 * (math.exp(0.1) - 1.1)), abs=1e-4)
 
 
-def test_greedy_runs_are_cut_where_directions_change(far_field):
+def test_greedy_runs_are_cut_where_directions_change(far_tree):
     key = torch.zeros(1, 256, 2)
     key[0, :100, 0], key[0, 100:, 1] = 1.0, 1.0
-    runs = far_field.greedy_runs(key, 128)
+    runs = far_tree.greedy_runs(key, 128)
     assert runs[0, 99] == 0
     assert runs[0, 100] == 1
 
