@@ -19,7 +19,7 @@ class Inputs(NamedTuple):
 
 @pytest.fixture(scope="session")
 def tiny() -> TileLayout:
-    return TileLayout(super_block=16, tile=4, group=2, window=16, scouts=6, sinks=2)
+    return TileLayout(super_block=16, tile=4, group=2, cells=1, window=16, scouts=6, sinks=2)
 
 
 @pytest.fixture(scope="session")

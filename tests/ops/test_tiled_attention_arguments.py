@@ -193,6 +193,7 @@ def test_explain_tells_the_choice_and_the_reason():
         ({"super_block": 8, "tile": 16}, "tile", ["16", "8"]),
         ({"group": 3}, "group", ["3", "32"]),
         ({"group": 64}, "group", ["64", "32"]),
+        ({"heights": 0}, "heights", ["0", "1"]),
         ({"order": "random"}, "order", ["'random'", "key_space"]),
         ({"rest": "zero"}, "rest", ["'zero'", "drop"]),
     ],
@@ -204,7 +205,7 @@ def test_layouts(settings, name, words):
 
 def test_layout_counts():
     layout = TileLayout(super_block=16, tile=4, group=2, window=17)
-    assert (layout.neighbours, layout.tiles_per_block, layout.nodes_per_block) == (2, 4, 6)
+    assert (layout.neighbours, layout.tiles_per_block) == (2, 4)
     assert TileLayout(super_block=16, tile=4, group=2, window=0).neighbours == 0
 
 

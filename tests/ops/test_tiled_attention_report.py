@@ -44,7 +44,14 @@ def test_shapes_and_ranges(control, is_causal, reported, tiny):
     known = report.read_by_block[~report.read_by_block.isnan()]
     assert bool(((known >= 0) & (known <= 1)).all())
     assert bool((report.error_bound >= 0).all())
-    assert set(report.resolution[~report.resolution.isnan()].tolist()) <= {1 / 8, 1 / 4, 1.0}
+    assert set(report.resolution[~report.resolution.isnan()].tolist()) <= {
+        1 / 64,
+        1 / 32,
+        1 / 16,
+        1 / 8,
+        1 / 4,
+        1.0,
+    }
     assert report.certified == control.get("certified", False)
 
 

@@ -6,23 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adaptive_attention_tiling.ops.tiled_attention import TileLayout
-from adaptive_attention_tiling.ops.tiled_attention.control import check_control
-from adaptive_attention_tiling.ops.tiled_attention.plan import (
-    DROPPED,
-    EXACT,
-    GROUP,
-    TILE,
-    Risk,
-    error_cost,
-    levels_from_resolution,
-    plan_levels,
-)
+from adaptive_attention_tiling.ops.tiled_attention.risk import Risk, error_cost
 from adaptive_attention_tiling.ops.tiled_attention.tiles import (
     bisect_order,
-    join_nodes,
     order_block,
-    split_nodes,
     summarise,
     summarise_groups,
 )
@@ -153,19 +140,6 @@ def test_radius_and_spread_bound_every_direction(grouped):
     assert bool((away.square().mean(2).amax(-1).sqrt() <= found.spread + 1e-12).all())
 
 
-@pytest.mark.parametrize("group", [1, 2, 4])
-def test_split_and_join_are_inverses(group):
-    layout = TileLayout(super_block=16, tile=4, group=group, window=0)
-    nodes = torch.arange(2 * 3 * layout.nodes_per_block).view(2, -1)
-    tiles, groups = split_nodes(nodes, layout)
-    assert tiles.shape == (2, 12)
-    assert groups.shape == (2, 12 // group)
-    assert_bit_equal(join_nodes(tiles, groups, layout), nodes)
-    # First the tiles of a block, then its groups.
-    assert tiles[0, :4].tolist() == [0, 1, 2, 3]
-    assert groups[0, 0].item() == 4
-
-
 def test_golden_costs():
     log_mass = torch.tensor([[[math.log(0.5)]]], dtype=torch.float64)
     query = torch.full((1, 1, 1), 3.0, dtype=torch.float64)
@@ -218,68 +192,3 @@ def test_the_certified_cost_has_no_step():
     cost = error_cost(torch.zeros(1, 1, 2).double(), a.new_ones(1, 1, 1), Risk(radius=a, spread=a))
     below, above = cost.flatten().tolist()
     assert 0 < above - below < 1e-8
-
-
-def control(**given):
-    asked = {"tolerance": None, "budget": None, "resolution": None, "certified": False, **given}
-    return check_control(**asked, layout=FOUR)
-
-
-FOUR = TileLayout(super_block=16, tile=4, group=2, window=0)
-# Two blocks of four tiles: costs of 8 tiles, then of the 4 groups they form.
-TILE_COSTS = [1.0, 2.0, 30.0, 4.0, 0.0, 0.0, 50.0, 6.0]
-GROUP_COSTS = [4.0, 40.0, 0.5, 5.0]
-
-
-def planned(far=(True,) * 8, counts=(4.0,) * 8, **given):
-    per_node = join_nodes(torch.tensor([TILE_COSTS]), torch.tensor([GROUP_COSTS]), FOUR)
-    sizes = join_nodes(torch.tensor([counts]), torch.zeros(1, 4), FOUR)
-    levels = plan_levels(per_node, sizes, torch.tensor(far), control(**given), FOUR, batch=1)
-    return levels[0].tolist()
-
-
-def test_golden_plan_under_a_certified_tolerance():
-    # Half of 10 admits the groups of 0.5 and 4, not that of 5; what is left of 10 admits the tile
-    # of 4 alone.
-    expected = [GROUP, GROUP, EXACT, TILE, GROUP, GROUP, EXACT, EXACT]
-    assert planned(tolerance=10.0, certified=True) == expected
-    # An estimate adds squares: the same plan at the root of the limit.
-    assert planned(tolerance=math.sqrt(10.0)) == expected
-
-
-def test_golden_plan_under_tolerance_zero():
-    assert planned(tolerance=0.0) == [EXACT, EXACT, EXACT, EXACT, TILE, TILE, EXACT, EXACT]
-
-
-def test_golden_plan_under_a_budget():
-    # Half of 32 tokens: the four dearest tiles.
-    assert planned(budget=0.5) == [TILE, TILE, EXACT, EXACT, TILE, TILE, EXACT, EXACT]
-    assert planned(budget=0.0) == [TILE] * 8
-    assert planned(budget=1.0) == [EXACT] * 8
-    # Only whole tiles: 15 of 32 tokens pay for three.
-    assert planned(budget=15 / 32) == [TILE, TILE, EXACT, TILE, TILE, TILE, EXACT, EXACT]
-
-
-def test_tiles_that_are_not_far_are_not_planned():
-    far = (True,) * 4 + (False,) * 4
-    assert planned(far=far, budget=0.5)[4:] == [DROPPED] * 4
-    assert planned(far=far, budget=0.5)[:4] == [TILE, TILE, EXACT, EXACT]
-    assert planned(far=far, tolerance=10.0, certified=True)[4:] == [DROPPED] * 4
-
-
-def test_a_budget_is_shared_by_the_heads_of_a_sequence():
-    cost = join_nodes(torch.tensor([[9.0, 8, 7, 6], [1, 2, 3, 4]]), torch.zeros(2, 2), FOUR)
-    counts = join_nodes(torch.full((2, 4), 4.0), torch.full((2, 2), 8.0), FOUR)
-    far = torch.ones(4, dtype=torch.bool)
-    asked = control(budget=0.5)
-    together = plan_levels(cost, counts, far, asked, FOUR, batch=1)
-    assert together.tolist() == [[EXACT] * 4, [TILE] * 4]
-    apart = plan_levels(cost, counts, far, asked, FOUR, batch=2)
-    assert apart.tolist() == [[EXACT, EXACT, TILE, TILE], [TILE, TILE, EXACT, EXACT]]
-
-
-def test_levels_are_the_coarsest_that_read_enough():
-    asked = torch.tensor([[1.0, 0.26, 0.25, 0.2, 0.125, 0.01, 0.0, 0.1, 0.1, 0.25, 0.0, 0.0]])
-    #     group:            (      )    (       )   (         )   (       )   (        )   (     )
-    expected = [EXACT, EXACT, TILE, TILE, GROUP, GROUP, DROPPED, TILE, TILE, TILE, DROPPED, DROPPED]
-    assert levels_from_resolution(asked, FOUR)[0].tolist() == expected

@@ -23,7 +23,7 @@ from adaptive_attention_tiling.visualization.tiles.cut import LOOKS
 from adaptive_attention_tiling.visualization.tiles.flow import LINE_HEIGHT, WIDTH, lay_out, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
-LAYOUT = TileLayout(super_block=16, tile=4, group=2, window=16, sinks=2, scouts=8)
+LAYOUT = TileLayout(super_block=16, tile=4, group=2, cells=1, window=16, sinks=2, scouts=8)
 WORDS = ("the ", "quick", " <brown>", " & ", '"fox"\n')
 
 
@@ -217,7 +217,6 @@ def expected_ways(found, head, block, layout, tokens):
             ways[token] = "the queries themselves, exactly"
     words = {
         0.0: "not read",
-        1 / (layout.tile * layout.group): "through the mean of its group",
         1 / layout.tile: "through the mean of its tile",
         1.0: "exactly, opened by the plan",
     }
@@ -226,7 +225,9 @@ def expected_ways(found, head, block, layout, tokens):
         if not math.isnan(resolution):
             for token in found.tiles[0, group, tile].tolist():
                 if token >= layout.sinks:
-                    ways[token] = f"tile {tile}: {words[resolution]}"
+                    ways[token] = (
+                        f"tile {tile}: {words.get(resolution, 'through the mean of several tiles')}"
+                    )
     return [way if way.startswith("tile") else f": {way}" for way in ways]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from ..softmax_attention import EMPTY, Partial, partial_attention
 from .control import Control
+from .cut import AbstractDecision, ByBudget, ByResolution, ByTolerance, Cut, descend
 from .layout import TileLayout
-from .plan import DROPPED, Risk, error_cost, levels_from_resolution, plan_levels, risk_of
+from .pyramid import Pyramid, cover
+from .risk import error_cost, risk_of
 from .tiles import Summary
 
 
@@ -138,39 +141,49 @@ def tile_members(
 
 
 @torch.no_grad()
-def plan_block(
+def cut_for_block(
     scouts: Scouts,
-    nodes: Summary,
-    far: Bool[Tensor, " M"],
+    pyramid: Pyramid,
+    far: Bool[Tensor, " blocks"],
     control: Control,
     layout: TileLayout,
     resolution: Float[Tensor, "h M"] | None,
     *,
     batch: int,
-) -> Int[Tensor, "h M"]:
-    """The level of every tile for one block."""
+) -> Cut:
+    """What one block of queries reads of the far super-blocks."""
+    heads = len(scouts.lse)
+    roots = cover(far, pyramid.sizes, layout)
+    if control.reads_all:
+        resolution = scouts.lse.new_ones(heads, pyramid.sizes[0])
     if resolution is not None:
-        levels = levels_from_resolution(resolution, layout)
-        levels[:, ~far] = DROPPED
-        return levels
-    cost = _mean_cost(nodes, scouts, risk_of(nodes, control, layout), control)
-    count = nodes.count.repeat_interleave(len(scouts.lse) // len(nodes.count), 0)
-    return plan_levels(cost, count, far, control, layout, batch=batch)
+        found = descend(pyramid, roots, heads, ByResolution(pyramid, resolution, layout))
+        return replace(found, exact=found.exact & (resolution > 0), looked=found.looked * 0)
+    cost = ScoutCost(scouts, control, layout)
+    decision: AbstractDecision
+    if control.budget is not None:
+        decision = ByBudget(pyramid, cost, control.budget, batch)
+    else:
+        decision = ByTolerance(pyramid, cost, control.limit, heads)
+    return descend(pyramid, roots, heads, decision)
 
 
-def _mean_cost(
-    summary: Summary, scouts: Scouts, risk: Risk, control: Control
-) -> Float[Tensor, "h M"]:
-    """The mean `error_cost` of each set over the scouts, each cut at the limit.
+class ScoutCost:
+    """The mean `error_cost` over the scouts, each cut at the limit.
 
     A query for which one set is over the limit opens it for itself, so how far over it is does
     not matter to the block. Without a tolerance an error of 1 is as bad as any.
     """
-    n = len(summary.key)
-    stacked = scouts.query.reshape(n, -1, scouts.query.shape[-1])
-    logits = torch.baddbmm(summary.log_count[:, None], stacked, summary.key.mT)
-    log_mass = logits.view(*scouts.lse.shape, -1).sub_(scouts.lse[..., None])
-    worst = 1.0 if control.tolerance is None else control.limit
-    shown = (scouts.lse < math.inf).sum(1)[:, None]
-    cost = error_cost(log_mass, scouts.query, risk)
-    return cost.clamp_(max=worst).sum(1) / shown.clamp_min(1)
+
+    def __init__(self, scouts: Scouts, control: Control, layout: TileLayout) -> None:
+        self.scouts, self.control, self.layout = scouts, control, layout
+        self.worst = 1.0 if control.tolerance is None else control.limit
+        self.shown = (scouts.lse < math.inf).sum(1)[:, None].clamp_min(1)
+
+    def __call__(self, nodes: Summary) -> Float[Tensor, "h m"]:
+        scouts = self.scouts
+        logits = torch.baddbmm(nodes.log_count[:, None], scouts.query, nodes.key.mT)
+        log_mass = logits.sub_(scouts.lse[..., None])
+        cost = error_cost(log_mass, scouts.query, risk_of(nodes, self.control, self.layout))
+        mean: Tensor = cost.clamp_(max=self.worst).sum(1) / self.shown
+        return mean

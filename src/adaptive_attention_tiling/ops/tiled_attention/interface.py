@@ -18,8 +18,8 @@ from .control import Control, check_control, check_finite
 from .layout import TileLayout
 from .reference import reference_tiled_attention
 from .report import TiledAttentionReport, make_report
+from .store import TileStore
 from .stream import BlockRead
-from .tiles import TileStore
 from .whole import attend_bidirectional, attend_causal
 
 IMPLEMENTATIONS = ("eager", "reference")
@@ -141,7 +141,9 @@ def tiled_attention(
     out = _joined([piece.read.out for piece in pieces], query, value)
     if not return_report:
         return out
-    report = make_report(pieces, store, query, key, layout, certified=control.certified)
+    report = make_report(
+        pieces, store, query, key, layout, certified=control.certified, is_causal=is_causal
+    )
     return out, report
 
 

@@ -14,7 +14,11 @@ class TileLayout:
 
     super_block  tokens per super-block; a finished one is cut into tiles once and for all
     tile         tokens per tile (L); super_block / tile must be a power of two
-    group        tiles per group; a whole group can be read through one summary
+    group        nodes that one node of the height above stands for: tiles first, then nodes
+    heights      sizes of summaries: 1 has tiles only, 2 groups of tiles, and so on; None has all
+                 that are complete, whatever the length of the text
+    cells        nodes that a unit of time keeps: with fewer left, the next height puts together
+                 what is close in `group` units, not more of the same unit
     window       tokens before (without causality: around) a query that are always read exactly,
                  rounded up to whole super-blocks beside the query's own
     sinks        first tokens of the sequence that are always read exactly
@@ -27,6 +31,8 @@ class TileLayout:
     super_block: int = 256
     tile: int = 8
     group: int = 4
+    heights: int | None = None
+    cells: int = 8
     window: int = 256
     sinks: int = 4
     scouts: int = 128
@@ -34,7 +40,16 @@ class TileLayout:
     rest: Literal["mean", "drop"] = "mean"
 
     def __post_init__(self) -> None:
-        lowest = {"super_block": 1, "tile": 1, "group": 1, "window": 0, "sinks": 0, "scouts": 1}
+        lowest = {"heights": 1} if self.heights is not None else {}
+        lowest |= {
+            "super_block": 1,
+            "tile": 1,
+            "group": 1,
+            "cells": 1,
+            "window": 0,
+            "sinks": 0,
+            "scouts": 1,
+        }
         for name, low in lowest.items():
             size = getattr(self, name)
             if isinstance(size, bool) or not isinstance(size, int) or size < low:
@@ -73,12 +88,19 @@ class TileLayout:
         """Tiles in one super-block."""
         return self.super_block // self.tile
 
-    @property
-    def groups_per_block(self) -> int:
-        """Groups of tiles in one super-block."""
-        return self.tiles_per_block // self.group
+    def spans(self, blocks: int) -> list[tuple[int, int]]:
+        """For each height: super-blocks of time that a unit of nodes is made of, and its nodes.
 
-    @property
-    def nodes_per_block(self) -> int:
-        """Summaries of one super-block: its tiles' and its groups'."""
-        return self.tiles_per_block + self.groups_per_block
+        Heights whose units `blocks` super-blocks do not complete are left out.
+        """
+        span, nodes = 1, self.tiles_per_block
+        out = [(span, nodes)]
+        while self.group > 1 and (self.heights is None or len(out) < self.heights):
+            if nodes >= self.group * self.cells:
+                nodes //= self.group
+            else:
+                span *= self.group
+            if span > blocks:
+                break
+            out.append((span, nodes))
+        return out

@@ -1,13 +1,15 @@
 """Tiled attention in loops, one query and one set of tokens at a time, to be checked by eye.
 
 It shares with the fast path only what is a definition, not a computation: which tokens form a
-tile (`order_block`), which queries are scouts (`scout_rows`), and how a scout's costs become
-levels (`plan_levels`). Sums, summaries, errors and refinements are written out again.
+tile (`order_block`) and which tiles a node of the pyramid (`Pyramid.children`), which of them cover
+a far field (`cover`), and which queries are scouts (`scout_rows`). Sums, summaries, errors, the
+descent and refinements are written out again.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,24 +18,19 @@ from torch import Tensor
 
 from .block import query_scale, scout_rows
 from .control import Control
+from .cut import DROPPED, EXACT, UPPER_SHARE
 from .layout import TileLayout
-from .plan import (
-    DROPPED,
-    EXACT,
-    GROUP,
-    TAIL,
-    TILE,
-    levels_from_resolution,
-    plan_levels,
-)
+from .pyramid import cover
 from .read import FarRead
+from .risk import TAIL
+from .store import TileStore, build_store
 from .stream import BlockRead
-from .tiles import TileStore, build_store, join_nodes, order_block
+from .tiles import order_block
 
 
 @dataclass
 class _Set:
-    """The tokens of a tile or of a group of tiles, and how they are summarised."""
+    """The tokens of a tile or of a node above, how they are summarised, and what it is made of."""
 
     tokens: list[int]
     key: Tensor
@@ -41,6 +38,7 @@ class _Set:
     variance: Tensor
     radius: Tensor
     spread: Tensor
+    children: list[int]  # of the height below; none for a tile
 
 
 @dataclass
@@ -52,8 +50,7 @@ class _Head:
     value: Tensor
     valid: Tensor
     sinks: list[int]
-    tiles: list[_Set]
-    groups: list[_Set]
+    heights: list[list[_Set]]
     lse: Tensor
 
 
@@ -80,78 +77,133 @@ def reference_tiled_attention(
         first = max(0, (block - layout.neighbours) * size)
         last = rows.stop if is_causal else min(keys, (block + layout.neighbours + 1) * size)
         near = range(first, last) if is_causal or length == keys else range(0)
-        far = _far_tiles(block, near, store, layout, is_causal=is_causal)
-        levels = None
+        far = _far_blocks(block, near, store, layout, is_causal=is_causal)
+        cuts = None
         if not is_causal or any(far):
-            asked = None if resolution is None else resolution[:, block, : len(far)]
-            levels = _plan(heads, rows, near, far, control, layout, asked, is_causal=is_causal)
-        outs, errors, refined = [], [], []
+            asked = None if resolution is None else resolution[:, block]
+            cuts = _plan(heads, rows, near, far, store, control, layout, asked, is_causal=is_causal)
+        outs, errors, refined, visited = [], [], [], []
         for number, head in enumerate(heads):
-            level = None if levels is None else levels[number].tolist()
+            cut = None if cuts is None else cuts[number]
             for i in rows:
                 seen = range(near.start, min(near.stop, i + 1)) if is_causal else near
                 tokens = [j for j in [*head.sinks, *seen] if head.valid[j]]
                 # A sink inside the near field is there already; a later sink is not yet seen.
                 tokens = sorted({j for j in tokens if j in seen or j < near.start or not is_causal})
-                out, head.lse[i], error, extra = _read(head, i, tokens, level, control, layout)
-                outs.append(out)
-                errors.append(error)
-                refined.append(extra)
+                read = _read(head, i, tokens, cut, control, layout)
+                head.lse[i] = read.lse
+                outs.append(read.out)
+                errors.append(read.error)
+                refined.append(read.opened)
+                visited.append(read.visited)
         shape = (len(heads), len(rows))
-        read = FarRead(
+        far_read = FarRead(
             torch.stack(outs).unflatten(0, shape),
             torch.stack([head.lse[rows.start : rows.stop] for head in heads]),
             torch.stack(errors).view(shape),
-            torch.tensor(refined, dtype=query.dtype, device=query.device).view(shape),
+            *(torch.tensor(x, dtype=query.dtype).view(shape) for x in (refined, visited)),
         )
-        mask = None if levels is None else torch.tensor(far, dtype=torch.bool, device=key.device)
-        pieces.append(BlockRead(block, levels, mask, read))
+        levels = looked = mask = None
+        if cuts is not None:
+            tiles = len(far) * layout.tiles_per_block
+            levels = torch.stack(
+                [_levels(cut, head)[:tiles] for cut, head in zip(cuts, heads, strict=True)]
+            )
+            looked = query.new_tensor([cut.looked for cut in cuts])
+            mask = torch.tensor(far).repeat_interleave(layout.tiles_per_block)
+        pieces.append(BlockRead(block, levels, looked, mask, far_read))
     return pieces, store
+
+
+@dataclass
+class _Cut:
+    """What a head reads of the far field: nodes (height, number) closed, and tiles exactly."""
+
+    closed: list[tuple[int, int]]
+    exact: list[int]
+    looked: int
+
+
+@dataclass
+class _Read:
+    """One query: output, log normaliser, error, tokens opened and nodes visited beyond the plan."""
+
+    out: Tensor
+    lse: Tensor
+    error: Tensor
+    opened: int = 0
+    visited: int = 0
+
+
+def _levels(cut: _Cut, head: _Head) -> Tensor:
+    """The level of each tile: by its own node, or by one above."""
+    levels = torch.full((len(head.heights[0]),), DROPPED, dtype=torch.int8)
+    levels[cut.exact] = EXACT
+    for height, number in cut.closed:
+        below = [number]
+        for lower in range(height, 0, -1):
+            below = [c for name in below for c in head.heights[lower][name].children]
+        levels[below] = height + 1
+    return levels
 
 
 def _read(
     head: _Head,
     i: int,
     tokens: list[int],
-    levels: list[int] | None,
+    cut: _Cut | None,
     control: Control,
     layout: TileLayout,
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Output, log normaliser, error and tokens read beyond the plan, of query i."""
+) -> _Read:
     query = head.query[i]
-    summaries: list[_Set] = []
-    tokens = list(tokens)
-    for number, level in enumerate(levels or []):
-        if level == EXACT:
-            tokens += head.tiles[number].tokens
-        elif level == TILE and layout.rest == "mean":
-            summaries.append(head.tiles[number])
-        elif level == GROUP and layout.rest == "mean" and number % layout.group == 0:
-            summaries.append(head.groups[number // layout.group])
-    summaries = [s for s in summaries if s.tokens]
+    if cut is None:
+        out, lse = _softmax(query, tokens, [], head)
+        return _Read(out, lse, torch.zeros_like(lse))
+    tokens = tokens + [j for tile in cut.exact for j in head.heights[0][tile].tokens]
+    names = cut.closed if layout.rest == "mean" else []
+    names = [name for name in names if _set(head, name).tokens]
+    summaries = [_set(head, name) for name in names]
     out, lse = _softmax(query, tokens, summaries, head)
     if control.tolerance is None or layout.rest == "drop":
-        return out, lse, _total(query, summaries, lse, control, layout), 0
-    # From the dearest summary on, read its tokens until the others cost no more than the limit.
+        return _Read(out, lse, _total(query, summaries, lse, control, layout))
+    # From the dearest summary on, read what it holds until the others cost no more than the limit.
     cost = [_cost(query, s, lse, control, layout).detach() for s in summaries]
     order = sorted(range(len(cost)), key=lambda m: float(cost[m]))
     kept, spent = [], 0.0
     for m in order:
-        spent += float(cost[m])
-        if spent > control.limit:
+        if spent + float(cost[m]) > control.limit:
             break
+        spent += float(cost[m])
         kept.append(m)
-    if len(kept) < len(summaries):
-        opened = [t for m in order[len(kept) :] for t in summaries[m].tokens]
-        summaries = [summaries[m] for m in kept]
-        out, after = _softmax(query, tokens + opened, summaries, head)
-        power = 1 if control.certified else 2
-        total = (
-            sum((cost[m] for m in kept), torch.zeros_like(lse))
-            * (power * (lse - after).detach()).exp()
-        )
-        return out, after, total if control.certified else total.sqrt(), len(opened)
-    return out, lse, _total(query, summaries, lse, control, layout), 0
+    if len(kept) == len(summaries):
+        return _Read(out, lse, _total(query, summaries, lse, control, layout))
+    open_nodes = [names[m] for m in order[len(kept) :]]
+    summaries = [summaries[m] for m in kept]
+    left, visited = control.limit - spent, 0
+    for height in range(len(head.heights) - 1, 0, -1):
+        inner = [name for name in open_nodes if name[0] == height]
+        below = [(height - 1, c) for name in inner for c in _set(head, name).children]
+        visited += len(below)
+        open_nodes = [name for name in open_nodes if name[0] != height]
+        share = left / (2 * max(1, len(below)))
+        for name in below:
+            price = float(_cost(query, _set(head, name), lse, control, layout).detach())
+            if price <= share:
+                summaries.append(_set(head, name))
+                left -= price
+            else:
+                open_nodes.append(name)
+    opened = [j for _, tile in open_nodes for j in head.heights[0][tile].tokens]
+    summaries = [s for s in summaries if s.tokens]
+    out, after = _softmax(query, tokens + opened, summaries, head)
+    power = 1 if control.certified else 2
+    total = (control.limit - left) * (power * (lse - after).detach()).exp()
+    error = total if control.certified else total.sqrt()
+    return _Read(out, after, error, len(opened), visited)
+
+
+def _set(head: _Head, name: tuple[int, int]) -> _Set:
+    return head.heights[name[0]][name[1]]
 
 
 def _softmax(
@@ -204,62 +256,154 @@ def _plan(
     rows: range,
     near: range,
     far: list[bool],
+    store: TileStore | None,
     control: Control,
     layout: TileLayout,
     resolution: Tensor | None,
     *,
     is_causal: bool,
-) -> Tensor:
-    """Levels [h, M]: scouts are the queries of the block before, or without causality its own."""
+) -> list[_Cut]:
+    """A cut for each head: scouts are the queries of the block before, or its own if not causal."""
+    assert store is not None
     before = rows.start - layout.super_block if is_causal else rows.start
     size = layout.super_block if is_causal else len(rows)
     scouts = [before + int(r) for r in scout_rows(size, layout.scouts)]
-    groups_far = far[:: layout.group]
+    every = far + [False] * (store.pyramid.scale.shape[1] - len(far))
+    masks = cover(torch.tensor(every), store.pyramid.sizes, layout)
+    roots = [
+        [(height, int(number)) for number in mask.nonzero()[:, 0]]
+        for height, mask in enumerate(masks)
+    ]
+    if control.reads_all:
+        resolution = torch.ones(len(heads), store.pyramid.sizes[0])
+    if resolution is not None:
+        return [
+            _by_resolution(head, roots, asked.tolist(), layout)
+            for head, asked in zip(heads, resolution, strict=True)
+        ]
     worst = 1.0 if control.tolerance is None else control.limit
-    costs, counts = [], []
+    prices: list[Callable[[_Set], float]] = []
     for head in heads:
         # Padding does not plan; cross attention knows no padding of its queries.
         shown = [i for i in scouts if len(head.valid) != len(head.query) or head.valid[i]]
-        far_sets = [g for g, is_far in zip(head.groups, groups_far, strict=False) if is_far]
-        row = []
-        for s in head.tiles[: len(far)] + head.groups[: len(groups_far)]:
-            each = []
-            for i in shown:
-                lse = head.lse[i]
-                if not is_causal:
-                    seen = sorted({j for j in [*head.sinks, *near] if head.valid[j]})
-                    sets = [g for g in far_sets if g.tokens]
-                    lse = _softmax(head.query[i], seen, sets, head)[1]
-                each.append(_cost(head.query[i], s, lse, control, layout).detach())
-            row.append(
-                torch.stack(each).clamp(max=worst).mean() if each else head.lse.new_zeros(())
-            )
-        sizes = [float(len(s.tokens)) for s in head.tiles[: len(far)]]
-        grouped = [float(len(s.tokens)) for s in head.groups[: len(groups_far)]]
-        joined = join_nodes(
-            torch.stack(row[: len(far)])[None], torch.stack(row[len(far) :])[None], layout
+        lses = {i: head.lse[i] for i in shown}
+        if not is_causal:
+            seen = sorted({j for j in [*head.sinks, *near] if head.valid[j]})
+            sets = [_set(head, name) for names in roots for name in names]
+            sets = [s for s in sets if s.tokens]
+            lses = {i: _softmax(head.query[i], seen, sets, head)[1] for i in shown}
+
+        def price(s: _Set, head: _Head = head, lses: dict[int, Tensor] = lses) -> float:
+            each = [
+                _cost(head.query[i], s, lse, control, layout).detach().clamp(max=worst)
+                for i, lse in lses.items()
+            ]
+            return float(torch.stack(each).mean()) if each else 0.0
+
+        prices.append(price)
+    if control.tolerance is not None:
+        return [
+            _by_tolerance(head, roots, price, control.limit)
+            for head, price in zip(heads, prices, strict=True)
+        ]
+    return _by_budget(heads, roots, prices, control)
+
+
+def _by_tolerance(
+    head: _Head,
+    roots: list[list[tuple[int, int]]],
+    price: Callable[[_Set], float],
+    limit: float,
+) -> _Cut:
+    """The cheapest stay closed: up to `UPPER_SHARE` of what is left of the limit; tiles, all."""
+    cut, opened = _Cut([], [], 0), list[tuple[int, int]]()
+    for height in range(len(head.heights) - 1, -1, -1):
+        active = roots[height] + [(height, c) for name in opened for c in _set(head, name).children]
+        cut.looked += len(active)
+        opened, spent = [], 0.0
+        allowed = UPPER_SHARE * limit if height else limit
+        for cost, name in sorted((price(_set(head, name)), name) for name in active):
+            spent += cost
+            if spent <= allowed:
+                cut.closed.append(name)
+                limit -= cost
+            else:
+                opened.append(name)
+    cut.exact = [tile for _, tile in opened]
+    return cut
+
+
+def _by_budget(
+    heads: list[_Head],
+    roots: list[list[tuple[int, int]]],
+    prices: list[Callable[[_Set], float]],
+    control: Control,
+) -> list[_Cut]:
+    """The dearest tiles of all heads of a sequence are opened, up to a part of the far tokens."""
+    assert control.budget is not None
+    cuts = []
+    for valid in {id(head.valid): head.valid for head in heads}.values():
+        mine = [n for n, head in enumerate(heads) if head.valid is valid]
+        tiles = _below(heads[mine[0]], roots)
+        looked = sum(len(_below(heads[mine[0]], roots, height)) for height in range(len(roots)))
+        each = {n: _Cut([], [], looked) for n in mine}
+        ranked = sorted(
+            (-prices[n](heads[n].heights[0][tile]), n, tile) for n in mine for tile in tiles
         )
-        costs.append(joined[0])
-        counts.append(join_nodes(torch.tensor([sizes]), torch.tensor([grouped]), layout)[0])
-    is_far = torch.tensor(far, dtype=torch.bool)
-    if resolution is not None:
-        levels = levels_from_resolution(resolution, layout)
-        levels[:, ~is_far] = DROPPED
-        return levels
-    batch = len({id(head.valid) for head in heads})
-    return plan_levels(
-        torch.stack(costs).detach(), torch.stack(counts), is_far, control, layout, batch=batch
-    )
+        count = {(n, tile): len(heads[n].heights[0][tile].tokens) for _, n, tile in ranked}
+        spent, total = 0, sum(count.values())
+        for _, n, tile in ranked:
+            spent += count[n, tile]
+            if spent <= control.budget * total:
+                each[n].exact.append(tile)
+            else:
+                each[n].closed.append((0, tile))
+        cuts += list(each.values())
+    return cuts
 
 
-def _far_tiles(
+def _below(head: _Head, roots: list[list[tuple[int, int]]], lowest: int = 0) -> list[int]:
+    """The nodes of height `lowest` that the roots are, or stand for."""
+    names: list[tuple[int, int]] = []
+    for height in range(len(roots) - 1, lowest - 1, -1):
+        names = [(height, c) for name in names for c in _set(head, name).children] + roots[height]
+    return [number for _, number in names]
+
+
+def _by_resolution(
+    head: _Head, roots: list[list[tuple[int, int]]], asked: list[float], layout: TileLayout
+) -> _Cut:
+    """The coarsest nodes that read at least the rows asked for of each of their tiles."""
+    cut = _Cut([], [], 0)
+
+    def visit(height: int, number: int) -> None:
+        tiles, names = [number], height
+        while names:
+            tiles = [c for t in tiles for c in head.heights[names][t].children]
+            names -= 1
+        rows = 1 / (layout.tile * layout.group**height)
+        if all(0 < asked[t] <= rows * (1 + 1e-6) for t in tiles):
+            cut.closed.append((height, number))
+        elif height:
+            for child in head.heights[height][number].children:
+                visit(height - 1, child)
+        elif asked[number] > 0:
+            cut.exact.append(number)
+
+    for names in roots:
+        for name in names:
+            visit(*name)
+    return cut
+
+
+def _far_blocks(
     block: int, near: range, store: TileStore | None, layout: TileLayout, *, is_causal: bool
 ) -> list[bool]:
-    """Which tiles are far for a block; causal blocks know none of the tiles after these."""
+    """Which super-blocks are far for a block; causal blocks know none of those after these."""
     if is_causal:
-        return [True] * (max(0, block - layout.neighbours) * layout.tiles_per_block)
-    home = [tile // layout.tiles_per_block for tile in range(0 if store is None else len(store))]
-    return [len(near) == 0 or abs(h - block) > layout.neighbours for h in home]
+        return [True] * max(0, block - layout.neighbours)
+    count = 0 if store is None else store.pyramid.scale.shape[1]
+    return [len(near) == 0 or abs(home - block) > layout.neighbours for home in range(count)]
 
 
 def _cut(
@@ -285,7 +429,7 @@ def _cut(
         for j in row.nonzero()[: layout.sinks, 0].tolist():
             member[b, j] = False
     member = member.repeat_interleave(groups, 0)
-    orders = []
+    orders, scales = [], []
     for start in range(0, count * size, size):
         span = slice(start, start + size)
         asking = query[:, :, span] if is_causal else query
@@ -294,6 +438,7 @@ def _cut(
             known = (valid[:, span] if is_causal else valid).repeat_interleave(groups, 0)
         scale = query_scale(asking.flatten(0, 1), known, len(member))
         order = order_block(key[:, :, span].flatten(0, 1), scale, member[:, span], layout)
+        scales.append(scale)
         orders.append(order + start)
     flat = slice(0, count * size)
     return build_store(
@@ -301,6 +446,7 @@ def _cut(
         value[:, :, flat].flatten(0, 1),
         member[:, flat],
         torch.cat(orders, 1),
+        torch.stack(scales, 1),
         layout,
         bounds=False,
     )
@@ -328,12 +474,11 @@ def _heads(
                     [int(j) for j, ok in zip(p, m, strict=True) if ok]
                     for p, m in zip(store.positions[at], store.valid[at], strict=True)
                 ]
-            grouped = [
-                [j for tile in tiles[m : m + layout.group] for j in tile]
-                for m in range(0, len(tiles), layout.group)
-            ]
             heads_kv = key[b, g], value[b, g]
-            sets = [_summary(tile, *heads_kv) for tile in tiles]
+            heights = [[_summary(tile, *heads_kv) for tile in tiles]]
+            for children in [] if store is None else store.pyramid.children:
+                lower = heights[-1]
+                heights.append([_node(names, lower, *heads_kv) for names in children[at].tolist()])
             heads.append(
                 _Head(
                     query[b, h],
@@ -341,11 +486,7 @@ def _heads(
                     value[b, g],
                     real,
                     sinks,
-                    sets,
-                    [
-                        _group(group, sets[m * layout.group : (m + 1) * layout.group], *heads_kv)
-                        for m, group in enumerate(grouped)
-                    ],
+                    heights,
                     query.new_full((query.shape[2],), math.inf),
                 )
             )
@@ -356,7 +497,7 @@ def _summary(tokens: list[int], key: Tensor, value: Tensor) -> _Set:
     """Means, and how far the keys lie from theirs (a constant of the plan: no gradient)."""
     if not tokens:
         zero = torch.zeros_like(key[0])
-        return _Set([], zero, torch.zeros_like(value[0]), zero, zero.sum(), zero.sum())
+        return _Set([], zero, torch.zeros_like(value[0]), zero, zero.sum(), zero.sum(), [])
     keys = torch.stack([key[j] for j in tokens])
     away = (keys - keys.mean(0)).detach()
     covariance = away.mT @ away / len(tokens)
@@ -367,18 +508,20 @@ def _summary(tokens: list[int], key: Tensor, value: Tensor) -> _Set:
         covariance.diagonal(),
         away.norm(dim=-1).max(),
         covariance.norm().sqrt(),
+        [],
     )
 
 
-def _group(tokens: list[int], tiles: list[_Set], key: Tensor, value: Tensor) -> _Set:
-    """As `_summary`, with bounds that follow from those of the tiles in the group."""
-    group = _summary(tokens, key, value)
-    inside = [tile for tile in tiles if tile.tokens]
+def _node(names: list[int], lower: list[_Set], key: Tensor, value: Tensor) -> _Set:
+    """As `_summary`, with bounds that follow from those of the nodes below."""
+    node = _summary([j for name in names for j in lower[name].tokens], key, value)
+    node.children = names
+    inside = [lower[name] for name in names if lower[name].tokens]
     if inside:
-        away = torch.stack([tile.key - group.key for tile in inside]).detach()
-        share = away.new_tensor([len(tile.tokens) / len(tokens) for tile in inside])
+        away = torch.stack([child.key - node.key for child in inside]).detach()
+        share = away.new_tensor([len(child.tokens) / len(node.tokens) for child in inside])
         between = ((away * share[:, None]).mT @ away).norm()
-        within = sum(p * tile.spread**2 for p, tile in zip(share, inside, strict=True))
-        group.radius = max(t.radius + x.norm() for t, x in zip(inside, away, strict=True))
-        group.spread = (within + between).sqrt()
-    return group
+        within = sum(p * child.spread**2 for p, child in zip(share, inside, strict=True))
+        node.radius = max(c.radius + x.norm() for c, x in zip(inside, away, strict=True))
+        node.spread = (within + between).sqrt()
+    return node

@@ -14,8 +14,8 @@ from ...errors import ArgumentError
 from .block import (
     Scouts,
     Sinks,
+    cut_for_block,
     near_part,
-    plan_block,
     query_scale,
     scout_rows,
     sink_positions,
@@ -25,17 +25,20 @@ from .block import (
 from .control import Control
 from .layout import TileLayout
 from .read import FarRead, ReadList, compile_list, read_far
-from .tiles import TileStore, build_store, order_block
+from .store import TileStore, build_store
+from .tiles import order_block
 
 
 class BlockRead(NamedTuple):
     """One piece of a super-block's queries.
 
-    levels [h, M] of the tiles, or None without a far field; far [M] tells which tiles are far.
+    levels [h, M] of the tiles, or None without a far field; far [M] tells which tiles are far;
+    looked [h]: nodes of the pyramid at which each scout looked for the plan.
     """
 
     block: int
     levels: Tensor | None
+    looked: Tensor | None
     far: Tensor | None
     read: FarRead
 
@@ -67,6 +70,7 @@ class TiledState:
         self._lses: list[Tensor] = []
         self._far: ReadList | None = None
         self._levels: Tensor | None = None
+        self._looked: Tensor | None = None
         self._far_sinks: Sinks | None = None
         self._answered = 0
 
@@ -151,7 +155,7 @@ class TiledState:
             far = (
                 None if self._levels is None else torch.ones_like(self._levels[0], dtype=torch.bool)
             )
-            pieces.append(BlockRead(block, self._levels, far, read))
+            pieces.append(BlockRead(block, self._levels, self._looked, far, read))
         return pieces
 
     def answer(self, query: Float[Tensor, "B H t D"]) -> Float[Tensor, "B H t E"]:
@@ -197,8 +201,8 @@ class TiledState:
         built = 0 if self.store is None else len(self.store) // per_block
         if built < far_blocks:
             new = self._tiles(range(built, built + 1), self._scales[built])
-            self.store = new if self.store is None else self.store.extended(new)
-        self._far = self._levels = self._far_sinks = None
+            self.store = new if self.store is None else self.store.extended(new, self.layout)
+        self._far = self._levels = self._looked = self._far_sinks = None
         if far_blocks > 0:
             near = range(far_blocks * size, self.length)
             self._far_sinks = sinks_of(self.key, self.value, self._sinks(), near)
@@ -208,17 +212,17 @@ class TiledState:
                 hidden = ~self._valid[:, finished * size + rows]
                 hidden = hidden.repeat_interleave(len(lse) // len(hidden), 0)
                 scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
-            self._levels, self._far = self._plan(block, far_blocks * per_block, scouts)
+            self._levels, self._looked, self._far = self._plan(block, far_blocks, scouts)
 
-    def _plan(self, block: int, tiles: int, scouts: Scouts) -> tuple[Tensor, ReadList]:
+    def _plan(self, block: int, blocks: int, scouts: Scouts) -> tuple[Tensor, Tensor, ReadList]:
         assert self.store is not None
-        sets = tiles // self.layout.tiles_per_block * self.layout.nodes_per_block
-        nodes = self.store.nodes.map(lambda x: x[:, :sets])
-        asked = None if self.resolution is None else self.resolution[:, block, :tiles]
-        far = torch.ones(tiles, dtype=torch.bool, device=scouts.lse.device)
+        pyramid = self.store.pyramid
+        far = torch.arange(pyramid.scale.shape[1], device=scouts.lse.device) < blocks
+        asked = None if self.resolution is None else self.resolution[:, block, : len(self.store)]
         batch = self._key.shape[0]
-        levels = plan_block(scouts, nodes, far, self.control, self.layout, asked, batch=batch)
-        return levels, compile_list(levels, self.store, self.control, self.layout)
+        cut = cut_for_block(scouts, pyramid, far, self.control, self.layout, asked, batch=batch)
+        levels = cut.levels(pyramid)[:, : blocks * self.layout.tiles_per_block]
+        return levels, cut.looked, compile_list(cut, self.store, self.control, self.layout)
 
     def _answer(self, query: Tensor, block: int, end: int) -> FarRead:
         first = max(0, (block - self.layout.neighbours) * self.layout.super_block)
@@ -233,7 +237,7 @@ class TiledState:
         )
         if self._far is None:
             nothing = torch.zeros_like(part.lse)
-            return FarRead(part.out, part.lse, nothing, nothing)
+            return FarRead(part.out, part.lse, nothing, nothing, nothing)
         return read_far(query, part, self._far, self.control, self.layout)
 
     def _scale(self, blocks: range, queries: Float[Tensor, "bh s D"]) -> Float[Tensor, "bn D"]:
@@ -261,6 +265,7 @@ class TiledState:
             self._value[:, :, span].to(work).flatten(0, 1),
             member,
             order,
+            scale.unflatten(0, (len(blocks), -1)).transpose(0, 1),
             self.layout,
             bounds=self.control.certified,
             start=span.start,

@@ -50,52 +50,26 @@ class Summary:
             None if self.spread is None else function(self.spread),
         )
 
+    def part(self, sets: range) -> Summary:
+        """Those of the given sets."""
+        return self.map(lambda x: x[:, sets.start : sets.stop])
+
+    def picked(self, index: Int[Tensor, "h m"]) -> Summary:
+        """The sets [h, m] at `index`, for h heads that share the n key heads among them."""
+        repeat = len(index) // len(self.count)
+        return self.map(lambda x: take(x, index, repeat))
+
     def joined(self, other: Summary, dim: int) -> Summary:
         """Both summaries, concatenated along an axis of sets."""
         parts = iter([x for x in vars(other).values() if x is not None])
         return self.map(lambda x: torch.cat([x, next(parts)], dim))
 
 
-@dataclass(frozen=True)
-class TileStore:
-    """Tokens of finished super-blocks in tile order, with the summaries of tiles and groups.
-
-    keys, values [n, M, L, D]; valid [n, M, L]: a padded token and a sink are in no tile;
-    positions [n, M, L] of the tokens in the sequence. `nodes` holds the summaries of one
-    super-block after the other: first those of its tiles, then those of its groups.
-    """
-
-    keys: Tensor
-    values: Tensor
-    valid: Tensor
-    positions: Tensor
-    nodes: Summary
-
-    def __len__(self) -> int:
-        return self.keys.shape[1]
-
-    def extended(self, other: TileStore) -> TileStore:
-        """This store followed by `other`."""
-        return TileStore(
-            torch.cat([self.keys, other.keys], 1),
-            torch.cat([self.values, other.values], 1),
-            torch.cat([self.valid, other.valid], 1),
-            torch.cat([self.positions, other.positions], 1),
-            self.nodes.joined(other.nodes, 1),
-        )
-
-
-def split_nodes(per_node: Tensor, layout: TileLayout) -> tuple[Tensor, Tensor]:
-    """A tensor [h, nodes, ...] as those of the tiles [h, M, ...] and of the M / group groups."""
-    blocks = per_node.unflatten(1, (-1, layout.nodes_per_block))
-    tiles = layout.tiles_per_block
-    return blocks[:, :, :tiles].flatten(1, 2), blocks[:, :, tiles:].flatten(1, 2)
-
-
-def join_nodes(tiles: Tensor, groups: Tensor, layout: TileLayout) -> Tensor:
-    """The inverse of `split_nodes`."""
-    parts = (tiles, layout.tiles_per_block), (groups, layout.groups_per_block)
-    return torch.cat([x.unflatten(1, (-1, size)) for x, size in parts], 2).flatten(1)
+def take(x: Tensor, index: Int[Tensor, "h m"], repeat: int = 1) -> Tensor:
+    """The entries of x [n, M, ...] at `index`, [h, m, ...]; `repeat` heads h share each of n."""
+    head = torch.arange(len(index), device=index.device)[:, None] // repeat
+    rows = (index + head * x.shape[1]).view(-1)
+    return x.flatten(0, 1).index_select(0, rows).view(*index.shape, *x.shape[2:])
 
 
 def bisect_order(keys: Float[Tensor, "n S D"], leaf: int) -> Int[Tensor, "n S"]:
@@ -154,42 +128,6 @@ def _principal(points: Float[Tensor, "n S D"]) -> Float[Tensor, "n S d"]:
     basis = torch.linalg.qr(basis).Q
     narrow: Tensor = torch.linalg.qr(scatter @ basis).Q
     return points @ narrow
-
-
-def build_store(
-    key: Float[Tensor, "n S D"],
-    value: Float[Tensor, "n S E"],
-    valid: Bool[Tensor, "n S"],
-    order: Int[Tensor, "n S"],
-    layout: TileLayout,
-    *,
-    bounds: bool,
-    start: int = 0,
-) -> TileStore:
-    """Tiles of whole super-blocks whose tokens `order` lists (indices into S).
-
-    `bounds` asks for the radius and spread that a certificate needs.
-    """
-    n = key.shape[0]
-    shape = (n, -1, layout.tile)
-    rows = (order + torch.arange(n, device=key.device)[:, None] * key.shape[1]).reshape(-1)
-    keys, values = (
-        x.reshape(-1, x.shape[-1]).index_select(0, rows).view(*shape, x.shape[-1])
-        for x in (key, value)
-    )
-    member = valid.reshape(-1).index_select(0, rows).view(shape)
-    tiles = summarise(keys, values, member, bounds=bounds)
-    groups = summarise_groups(tiles, layout.group)
-    nodes = tiles.map(lambda x: x.unflatten(1, (-1, layout.tiles_per_block))).joined(
-        groups.map(lambda x: x.unflatten(1, (-1, layout.groups_per_block))), 2
-    )
-    return TileStore(
-        keys,
-        values,
-        member,
-        (order + start).view(shape),
-        nodes=nodes.map(lambda x: x.flatten(1, 2)),
-    )
 
 
 def summarise(

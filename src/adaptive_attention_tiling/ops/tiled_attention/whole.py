@@ -11,8 +11,8 @@ from torch import Tensor
 from ..softmax_attention import EMPTY
 from .block import (
     Scouts,
+    cut_for_block,
     near_part,
-    plan_block,
     query_scale,
     scout_rows,
     sink_positions,
@@ -21,9 +21,11 @@ from .block import (
 )
 from .control import Control
 from .layout import TileLayout
+from .pyramid import cover
 from .read import compile_list, read_far
+from .store import TileStore, build_store
 from .stream import BlockRead, TiledState
-from .tiles import TileStore, build_store, order_block, split_nodes
+from .tiles import order_block
 
 
 def attend_causal(
@@ -68,7 +70,8 @@ def attend_bidirectional(
     sinks = sink_positions(valid, layout.sinks)
     store = _all_tiles(query, key, value, padded, length, sinks, control, layout)
     rows = query.flatten(0, 1)
-    home = torch.arange(len(store), device=key.device) // layout.tiles_per_block
+    pyramid = store.pyramid
+    home = torch.arange(pyramid.scale.shape[1], device=key.device)
     aligned = query.shape[2] == length
     pieces = []
     for block, piece in enumerate(rows.split(size, 1)):
@@ -93,24 +96,25 @@ def attend_bidirectional(
             hidden = ~known[:, block * size + chosen].repeat_interleave(query.shape[1], 0)
             scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
         asked = None if resolution is None else resolution[:, block]
-        levels = plan_block(scouts, store.nodes, far, control, layout, asked, batch=batch)
-        listed = compile_list(levels, store, control, layout)
+        cut = cut_for_block(scouts, pyramid, far, control, layout, asked, batch=batch)
+        listed = compile_list(cut, store, control, layout)
         read = read_far(piece, part, listed, control, layout)
-        pieces.append(BlockRead(block, levels, far, read))
+        tiles = far.repeat_interleave(layout.tiles_per_block)
+        pieces.append(BlockRead(block, cut.levels(pyramid), cut.looked, tiles, read))
     return pieces, store
 
 
 def _scouts(
     query: Tensor, near_lse: Tensor, store: TileStore, far: Tensor, layout: TileLayout
 ) -> Scouts:
-    """Scouts with a normaliser from below: the near field and the far groups' summaries."""
-    n = len(store.keys)
-    stacked = query.detach().reshape(n, -1, query.shape[-1])
-    log_count = split_nodes(store.nodes.log_count, layout)[1]
-    log_count = log_count.masked_fill(~far[:: layout.group], EMPTY)
-    key = split_nodes(store.nodes.key.detach(), layout)[1]
-    far_lse = torch.baddbmm(log_count[:, None], stacked, key.mT).logsumexp(-1).view(near_lse.shape)
-    return Scouts(query.detach(), torch.logaddexp(near_lse.detach(), far_lse))
+    """Scouts with a normaliser from below: the near field and the far field's roots."""
+    pyramid = store.pyramid
+    stacked = query.detach().reshape(len(pyramid.scale), -1, query.shape[-1])
+    root = torch.cat(cover(far, pyramid.sizes, layout))
+    log_count = pyramid.nodes.log_count.masked_fill(~root, EMPTY)[:, None]
+    far_lse = torch.baddbmm(log_count, stacked, pyramid.nodes.key.detach().mT).logsumexp(-1)
+    lse = torch.logaddexp(near_lse.detach(), far_lse.view(near_lse.shape))
+    return Scouts(query.detach(), lse)
 
 
 def _all_tiles(
@@ -144,6 +148,7 @@ def _all_tiles(
         value.flatten(0, 1),
         member,
         torch.cat(orders, 1),
+        scale[:, None].expand(-1, len(orders), -1),
         layout,
         bounds=control.certified,
     )

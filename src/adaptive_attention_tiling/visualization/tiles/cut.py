@@ -15,13 +15,13 @@ from .bars import tokens_named
 
 _LEFT, _TOP = 24.0, 56.0
 
-_LATER, _DROPPED, _GROUP, _TILE, _EXACT, _NEAR, _QUERY = range(7)
+_LATER, _DROPPED, _NODE, _TILE, _EXACT, _NEAR, _QUERY = range(7)
 # How a token is read: the words for it, the style of its letters, the shade behind them, and the
 # lines along them (how far down, how thick). No two look alike without the shades.
 LOOKS = (
     ("not in view", "later", None, ()),
     ("not read", "gone", None, ()),
-    ("through the mean of its group", "piece", 1, ((17.5, 1.0),)),
+    ("through the mean of several tiles", "piece", 1, ((17.5, 1.0),)),
     ("through the mean of its tile", "piece", 3, ((17.5, 2.5),)),
     ("exactly, opened by the plan", "piece", 6, ((17.5, 5.0),)),
     ("exactly, as always", "piece", None, ((17.5, 1.5), (20.5, 1.5))),
@@ -59,7 +59,7 @@ def cut_picture(
         raise ArgumentError("block", block, f"{-blocks} to {blocks - 1}", "choose one of the call")
     first = block % blocks * layout.super_block
     last = min(tokens, first + layout.super_block)
-    ways, tiles = _ways(report, layout, sequence, head, block, (first, last), is_causal)
+    ways, tiles, rows = _ways(report, layout, sequence, head, block, (first, last), is_causal)
     cells = flow.lay_out(pieces, x=_LEFT)
     found = [way for way in range(len(LOOKS)) if way in ways]
     text_top = _TOP + flow.LINE_HEIGHT * len(found) + 10
@@ -67,7 +67,7 @@ def cut_picture(
     return picture(
         body,
         title=f"What the queries at {tokens_named(first, last)} read, head {head}",
-        note=_note(ways, layout),
+        note=_note(ways, rows),
         width=_LEFT + flow.WIDTH + 20,
         height=text_top + flow.height(cells) + 16,
     )
@@ -81,8 +81,8 @@ def _ways(
     block: int,
     queries: tuple[int, int],
     is_causal: bool,
-) -> tuple[list[int], list[int | None]]:
-    """How each token is read, and its tile's number."""
+) -> tuple[list[int], list[int | None], list[float]]:
+    """How each token is read, its tile's number, and the rows that are read for it."""
     tokens = report.error_bound.shape[2]
     ways = torch.full((tokens,), _NEAR)
     if is_causal:
@@ -93,7 +93,7 @@ def _ways(
     positions = report.tiles[sequence, group].cpu()  # [M, L]
     tiles[positions.flatten()] = torch.arange(len(positions)).repeat_interleave(layout.tile)
     resolution = report.resolution[sequence, head, block].double().cpu()
-    coarse = torch.full_like(resolution, _GROUP, dtype=torch.long)
+    coarse = torch.full_like(resolution, _NODE, dtype=torch.long)
     coarse[resolution > 0.99 / layout.tile] = _TILE
     coarse[resolution == 1] = _EXACT
     coarse[resolution == 0] = _DROPPED
@@ -101,7 +101,12 @@ def _ways(
     members = positions[far]
     ways[members] = coarse[far][:, None].expand_as(members)
     ways[: layout.sinks] = torch.where(ways[: layout.sinks] == _QUERY, _QUERY, _NEAR)
-    return ways.tolist(), [None if tile < 0 else tile for tile in tiles.tolist()]
+    rows = torch.ones(tokens, dtype=torch.float64)
+    rows[members] = resolution[far][:, None].expand_as(members).contiguous()
+    rows[ways == _NEAR] = 1.0
+    rows[ways == _LATER] = 0.0
+    numbers = [None if tile < 0 else tile for tile in tiles.tolist()]
+    return ways.tolist(), numbers, rows.tolist()
 
 
 def _text(
@@ -133,10 +138,9 @@ def _key(ways: Sequence[int], found: Sequence[int]) -> str:
     return "".join(lines)
 
 
-def _note(ways: Sequence[int], layout: TileLayout) -> str:
-    rows = {_GROUP: 1 / (layout.tile * layout.group), _TILE: 1 / layout.tile, _DROPPED: 0.0}
+def _note(ways: Sequence[int], rows: Sequence[float]) -> str:
     seen = [way for way in ways if way != _LATER]
-    read = sum(rows.get(way, 1.0) for way in seen)
+    read = sum(rows)
     far = [way for way in seen if way not in (_NEAR, _QUERY)]
     opened = f"{per_cent(far.count(_EXACT) / len(far))} of {len(far):,}" if far else "none"
     return f"{read:,.0f} rows for {len(seen):,} tokens in view; far tokens read exactly: {opened}"
