@@ -82,7 +82,11 @@ def cost_figures(*, quick: bool) -> Figures:
     here = cost_growth
     sizes = (1024, 2048) if quick else here.SIZES
     return {
-        "growths": [here.cost_growth(text, sizes=sizes) for text in here.TEXTS],
+        "growths": [
+            here.cost_growth(text, sizes=sizes, layout=layout)
+            for text in here.TEXTS
+            for layout in here.LAYOUTS
+        ],
         "cuts": [
             summary_cut.cut_growth(text, lengths=summary_cut.LENGTHS[: 3 if quick else None])
             for text in here.TEXTS

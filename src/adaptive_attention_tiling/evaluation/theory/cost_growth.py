@@ -8,7 +8,8 @@
    R = O(log n / n), where the far field is compressible (`planted.topics`) and summaries exist at
    every size; R near 1 where it is not (`planted.structureless`). See `summary_cut`.
 3. Summaries have to be looked at, read or not. With two sizes of summaries that alone is n / 32 to
-   n / 8 a query, and the exponent of the far field stays 2 on any text.
+   n / 8 a query, and the exponent of the far field stays 2 on any text; `LAYOUTS` compares them
+   with the pyramid.
 4. An optimal tiling is found in time linear in n (`tiler_growth`).
 """
 
@@ -32,6 +33,7 @@ from .power_law import fitted_exponent
 
 SIZES = (2048, 4096, 8192, 16384)
 TEXTS = ("topics", "structureless")
+LAYOUTS = {"pyramid": TileLayout(), "two sizes of summaries": TileLayout(heights=2)}
 TOLERANCE = 0.1
 
 
@@ -39,25 +41,20 @@ TOLERANCE = 0.1
 class Cost:
     """One causal call of one head, at the tolerance `TOLERANCE`; rows are key-value pairs.
 
-    near, summaries, exact  rows that all queries read together
-    looked                  keys of summaries that scouts weigh, to plan
-    far_tokens              far tokens, over all queries: what R = 1 would read
-    cpu_s, dense_cpu_s      processor time, and that of torch's exact attention
+    near, far_rows      rows of all queries together; `TiledAttentionReport.rows_per_query` says
+                        what counts as one, plan and looks included
+    far_tokens          far tokens, over all queries: what R = 1 would read
+    fraction_read       of them, read exactly
+    cpu_s, dense_cpu_s  processor time, and that of torch's exact attention
     """
 
     tokens: int
     near: float
-    summaries: float
-    exact: float
-    looked: float
+    far_rows: float
     far_tokens: float
+    fraction_read: float
     cpu_s: float
     dense_cpu_s: float
-
-    @property
-    def far_rows(self) -> float:
-        """All rows that grow with what is far."""
-        return self.summaries + self.exact + self.looked
 
     @property
     def rows(self) -> float:
@@ -66,13 +63,13 @@ class Cost:
 
     @property
     def resolution(self) -> float:
-        """R: rows read over far tokens."""
-        return (self.summaries + self.exact) / self.far_tokens
+        """R: far rows over far tokens."""
+        return self.far_rows / self.far_tokens
 
     @property
     def multiply_adds(self) -> float:
-        """A row read takes its key's product and its value's; one looked at, its key's."""
-        return WIDTH * (2 * (self.near + self.summaries + self.exact) + self.looked)
+        """A row takes its key's product and its value's."""
+        return 2 * WIDTH * self.rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +103,15 @@ def cost_growth(
     text: str,
     *,
     sizes: Sequence[int] = SIZES,
-    layout: TileLayout | None = None,
-    name: str = "two sizes of summaries",
+    layout: str = "pyramid",
     rounds: int = 3,
 ) -> Growth:
-    """Costs of `planted.KINDS[text]`; times are the least of `rounds`."""
-    layout = layout or TileLayout()
-    costs = tuple(_cost(text, tokens, layout, rounds) for tokens in sizes)
+    """Costs of `planted.KINDS[text]` under `LAYOUTS[layout]`; times are the least of `rounds`."""
+    costs = tuple(_cost(text, tokens, LAYOUTS[layout], rounds) for tokens in sizes)
     lengths = [math.sqrt(2 * cost.far_tokens) for cost in costs]
     return Growth(
         text=text,
-        layout=name,
+        layout=layout,
         costs=costs,
         far_exponent=fitted_exponent(lengths, [cost.far_rows for cost in costs]),
         rows_exponent=fitted_exponent(sizes, [cost.rows for cost in costs]),
@@ -138,14 +133,13 @@ def _cost(text: str, tokens: int, layout: TileLayout, rounds: int) -> Cost:
         *inputs, is_causal=True, tolerance=TOLERANCE, layout=layout, return_report=True
     )
     queries = block_queries(tokens, layout)
-    far_tokens, summaries = far_rows_read(report, queries, layout)
+    near = near_rows(tokens, layout)
     return Cost(
         tokens=tokens,
-        near=near_rows(tokens, layout),
-        summaries=summaries,
-        exact=report.fraction_read * far_tokens,
-        looked=looked_rows(report, queries, layout),
-        far_tokens=far_tokens,
+        near=near,
+        far_rows=all_rows(report, queries) - near,
+        far_tokens=far_tokens(report, queries, layout),
+        fraction_read=report.fraction_read,
         cpu_s=least_cpu_s(tiled, rounds),
         dense_cpu_s=least_cpu_s(dense, rounds),
     )
@@ -165,25 +159,16 @@ def near_rows(tokens: int, layout: TileLayout) -> float:
     return float((query - first + 1 + sinks).sum())
 
 
-def far_rows_read(
-    report: TiledAttentionReport, queries: Sequence[int], layout: TileLayout
-) -> tuple[float, float]:
-    """(far tokens, rows read through summaries) over all queries of a call of one head."""
-    rows = report.resolution[0, 0].double()  # [blocks, M]
-    far = ~rows.isnan()
-    through_means = torch.where(far & (rows < 1), rows, 0.0) * layout.tile
-    count = torch.tensor(queries, dtype=torch.float64)
-    sinks = layout.sinks * far.any(-1)
-    tokens = far.sum(-1) * layout.tile - sinks
-    return float((tokens * count).sum()), float((through_means.sum(-1) * count).sum())
+def all_rows(report: TiledAttentionReport, queries: Sequence[int]) -> float:
+    """Rows of all queries of a call of one head."""
+    return float((report.rows_per_query[0, 0].double() * torch.tensor(queries)).sum())
 
 
-def looked_rows(report: TiledAttentionReport, queries: Sequence[int], layout: TileLayout) -> float:
-    """Summaries that scouts weigh, all of the far ones for each block; scouts come from before."""
-    tiles = (~report.resolution[0, 0].isnan()).sum(-1)
-    summaries = tiles / layout.tiles_per_block * layout.nodes_per_block
-    scouts = torch.tensor([0, *queries[:-1]]).clamp(max=layout.scouts)
-    return float((summaries * scouts).sum())
+def far_tokens(report: TiledAttentionReport, queries: Sequence[int], layout: TileLayout) -> float:
+    """Far tokens over all queries of a call of one head; sinks are not far."""
+    far = ~report.resolution[0, 0].isnan()
+    tokens = far.sum(-1) * layout.tile - layout.sinks * far.any(-1)
+    return float((tokens * torch.tensor(queries)).sum())
 
 
 def least_cpu_s(run: Callable[[], object], rounds: int) -> float:
