@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .inference.cache import TiledCache as TiledCache
     from .layers.adaptive_tiled import AdaptiveAttentionConfig as AdaptiveAttentionConfig
     from .layers.adaptive_tiled import AdaptiveAttentionSystem as AdaptiveAttentionSystem
+    from .layers.adaptive_tiled import AdaptiveTiledAttention as AdaptiveTiledAttention
+    from .layers.state_space import AdaptiveMambaBlock as AdaptiveMambaBlock
     from .ops.fidelity_attention import explain_fidelity_attention as explain_fidelity_attention
     from .ops.fidelity_attention import fidelity_attention as fidelity_attention
     from .ops.gaussian_splat import explain_splat_attention as explain_splat_attention
@@ -28,16 +30,26 @@ if TYPE_CHECKING:
     from .ops.tiled_attention import explain as explain
     from .ops.tiled_attention import tiled_attention as tiled_attention
     from .splats import SplatField as SplatField
+    from .tiling import CrossScaleRouter as CrossScaleRouter
+    from .tiling import InformationDensityAnalyzer as InformationDensityAnalyzer
+    from .tiling import TileManager as TileManager
+    from .training import AdaptiveOptimizer as AdaptiveOptimizer
 
 _HOME = {
     "AATError": ".errors",
     "AdaptiveAttentionConfig": ".layers.adaptive_tiled",
     "AdaptiveAttentionSystem": ".layers.adaptive_tiled",
+    "AdaptiveMambaBlock": ".layers.state_space",
+    "AdaptiveOptimizer": ".training",
+    "AdaptiveTiledAttention": ".layers.adaptive_tiled",
     "ArgumentError": ".errors",
+    "CrossScaleRouter": ".tiling",
     "DataError": ".errors",
+    "InformationDensityAnalyzer": ".tiling",
     "MemoryState": ".ops.linear_attention",
     "MissingDependencyError": ".errors",
     "SplatField": ".splats",
+    "TileManager": ".tiling",
     "TiledAttentionConfig": ".ops.tiled_attention",
     "TiledCache": ".inference.cache",
     "UnsupportedError": ".errors",
