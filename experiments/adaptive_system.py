@@ -13,6 +13,7 @@ Arms:
     full           every tile at resolution 1
     adaptive R     tiles and resolutions by dynamic programme, mean resolution R held by the price
                    alone, gradients straight through
+    ... no estimator   the same without a gradient of the choice
     ... penalty    the same with lambda_compute = 1 beside the price
     uniform R      tiles of 32 tokens, all at resolution R
     no memory      the near field alone: what the memory is worth
@@ -62,6 +63,11 @@ MAIN = ("full", "adaptive 0.5", "uniform 0.5", "no memory")  # are run first
 ARMS: dict[str, dict[str, Any]] = {
     "full": {"compute_budget": 1.0},
     "adaptive 0.5": {"compute_budget": 0.5, "lambda_compute": 0.0},
+    "adaptive 0.5, no estimator": {
+        "compute_budget": 0.5,
+        "lambda_compute": 0.0,
+        "estimator": "none",
+    },
     "uniform 0.5": {"compute_budget": 0.5, "rule": "uniform"},
     "no memory": {"state_space": False},
     "adaptive 0.25": {"compute_budget": 0.25, "lambda_compute": 0.0},

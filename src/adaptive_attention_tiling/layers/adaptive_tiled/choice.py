@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import ArgumentError
 from ...ops.selective_scan import channels_used
+from ...tiling.density import InformationDensityAnalyzer
 from ...tiling.tiles import ExpectedTiling, TileManager, Tiling, expected_tiling, uniform_tiling
 from ...tiling.tiles.programme import solve
 from ...tiling.tiles.sweep import AbstractSweep, sweep_of
@@ -41,7 +42,7 @@ class TileChoiceConfig:
         rule: "adaptive" cuts tiles of least information loss + price * cost; "uniform" cuts tiles
             of `max_size` at the finest resolution on offer that keeps to the budget.
         temperature: of the Gibbs distribution over tilings that gradients come from, in units of
-            one token's energy.
+            the mean density.
         overhead: rows that a tile costs besides its own.
     """
 
@@ -115,8 +116,9 @@ class TileChoice(nn.Module):
     """Cuts super-blocks into tiles at a price that is constant within a call.
 
     Price and budget are buffers: training, prefill and steps cut alike, and `adapt` moves them. The
-    unit of energy is one too: that of a token, on average, when `adapt` last measured it. So is the
-    lead, by which a price is set ahead of what the last call asked for, as calls before have shown.
+    unit of energy is one too: the mean density of the states (their squared step from token to
+    token) when `adapt` last measured it. So is the lead, by which a price is set ahead of what the
+    last call asked for, as calls before have shown.
     """
 
     price: Tensor
@@ -177,7 +179,7 @@ class TileChoice(nn.Module):
         self.budget.fill_(budget)
         if self._seen is not None and self.config.rule == "adaptive" and budget < 1:
             self._follow(budget)
-            energy = self._seen.square().sum(-1).mean().double()
+            energy = self._density(self._seen).double()
             self.price.mul_(self.energy / energy)  # the same tiles in the new unit
             self.energy.copy_(energy)
             wanted = self._price_for(budget, self._seen * energy.rsqrt().to(self._seen))
@@ -191,6 +193,12 @@ class TileChoice(nn.Module):
             missed = _GAIN * (self._found - budget) / budget
             self.lead.add_(missed).clamp_(-_LONGEST_LEAD, _LONGEST_LEAD)
         self._aimed = budget
+
+    @staticmethod
+    def _density(blocks: Float[Tensor, "m L C"]) -> Tensor:
+        """Mean squared step of the states, in super-blocks."""
+        analyzer = InformationDensityAnalyzer(window_size=1)
+        return analyzer.compute_density(blocks)[:, 1:].mean()
 
     def _even(self, signal: Tensor, budget: float) -> Tiling:
         """Tiles of one size and resolution."""

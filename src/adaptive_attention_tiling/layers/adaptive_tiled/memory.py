@@ -98,10 +98,13 @@ class TiledStateSpace(nn.Module):
     information terms of the loss alone.
 
     Attributes:
-        chosen, signal: the tiles of the last call, and the states step_t x_t [B, T, H E] that they
-            were cut from; None where no super-block was finished.
+        chosen, states: the tiles of the last call, and the states [B, T, H E] that they were cut
+            from: sums of step_u x_u over the tokens u <= t of the super-block. None where no
+            super-block was finished.
         expects: whether `chosen.expected` is wanted in training.
     """
+
+    unit: Tensor
 
     def __init__(self, config: FarMemoryConfig) -> None:
         super().__init__()
@@ -118,8 +121,9 @@ class TiledStateSpace(nn.Module):
         sizes = sorted({channels_used(r, config.d_state) for r in config.tiles.resolutions})
         self.router = CrossScaleRouter("extension", resolutions=[*sizes, config.d_state], dim=-2)
         self.chosen: Chosen | None = None
-        self.signal: Tensor | None = None
+        self.states: Tensor | None = None
         self.expects = config.estimator != "none"
+        self.register_buffer("unit", torch.ones(config.heads))
         self._start_fading()
 
     @torch.no_grad()
@@ -132,7 +136,8 @@ class TiledStateSpace(nn.Module):
         size = self.config.tiles.super_block
         ends = torch.tensor([size, max(size, self.config.horizon)]).log()
         share = torch.linspace(0, 1, self.config.heads)
-        self.step.bias.copy_(torch.lerp(ends[0], ends[1], share).neg().exp().expm1().log())
+        self.unit.copy_(torch.lerp(ends[0], ends[1], share).neg().exp())
+        self.step.bias.copy_(self.unit.expm1().log())
 
     def forward(
         self,
@@ -155,7 +160,7 @@ class TiledStateSpace(nn.Module):
             for block, fade in zip(absorbed.unbind(1), fades.unbind(1), strict=True):
                 states.append(states[-1] * fade[..., None] + block)
         else:
-            self.chosen = self.signal = None
+            self.chosen = self.states = None
         out = self._answered(x, elapsed[:, before:], torch.stack(states, 1), before)
         return out, MemoryState(states[-1], *(t[:, finished:] for t in tokens))
 
@@ -186,10 +191,10 @@ class TiledStateSpace(nn.Module):
     ) -> Float[Tensor, "B b H N E"]:
         """What each super-block adds to the state at its end."""
         size, granule = self.config.tiles.super_block, self.config.tiles.min_size
-        signal = (tokens.step[..., None] * tokens.value).flatten(2)
-        self.signal = signal.detach()
+        states = self._running(tokens, size)
+        self.states = states.detach()
         soft = self.expects and self.training and torch.is_grad_enabled()
-        chosen = self.chosen = self.choice(signal, soft=soft)
+        chosen = self.chosen = self.choice(states, soft=soft)
         end = chosen.tile_end()[..., None].expand_as(elapsed)
         until_tile = elapsed.gather(1, end) - elapsed
         channels = chosen.channels(self.config.d_state)[:, ::granule].flatten()
@@ -202,6 +207,16 @@ class TiledStateSpace(nn.Module):
         added = self._contributions(pieces, fade, self._uses(chosen))
         absorbed: Tensor = added.view(len(elapsed), -1, *added.shape[1:])
         return absorbed
+
+    def _running(self, tokens: _Tokens, size: int) -> Float[Tensor, "B T I"]:
+        """The states that tiles are cut from: what each super-block has written up to each token.
+
+        That is the channel that writes everything and does not fade. A head's steps count in units
+        of what they were at the start, lest short horizons outweigh long ones.
+        """
+        written = (tokens.step / self.unit)[..., None] * tokens.value
+        states: Tensor = written.flatten(2).unflatten(1, (-1, size)).cumsum(2)
+        return states.flatten(1, 2)
 
     def _uses(self, chosen: Chosen) -> Float[Tensor, "m N"] | None:
         """P(used) of each granule's channels if gradients go straight through."""

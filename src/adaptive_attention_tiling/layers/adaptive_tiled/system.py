@@ -146,10 +146,11 @@ class AdaptiveAttentionSystem(AbstractMixer):
 
     @property
     def density(self) -> Float[Tensor, "B T"] | None:
-        """Information density of the tokens that the last call cut into tiles."""
-        if self.memory is None or self.memory.signal is None:
+        """Information density of the tokens that the last call cut into tiles, by super-block."""
+        if self.memory is None or self.memory.states is None:
             return None
-        return self.density_analyzer.compute_density(self.memory.signal)
+        blocks = self.memory.states.unflatten(1, (-1, self.config.block))
+        return self.density_analyzer.compute_density(blocks).flatten(1)
 
     @property
     def compute_cost(self) -> ComputeCost | None:
@@ -166,7 +167,7 @@ class AdaptiveAttentionSystem(AbstractMixer):
             lambda_compute (expected resolution - budget)_+ + lambda_info information loss
 
         Both are means over tokens of the Gibbs distribution over tilings, and have gradients.
-        Information loss is the share of the states' energy that tiles lose. `compute_cost` stands
+        Information loss is energy lost a token, in units of the mean density. `compute_cost` stands
         in for the expected resolution if it is given.
         """
         weight = next(self.parameters())
