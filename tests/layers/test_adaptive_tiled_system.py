@@ -195,7 +195,8 @@ def test_the_loss_is_that_of_the_task_and_two_penalties(x):
 
 
 def test_the_penalty_makes_states_cheaper_to_tile(x):
-    system = system_of(compute_budget=0.25, lambda_compute=1.0)
+    system = system_of(compute_budget=0.5, lambda_compute=1.0)
+    system.memory.choice.budget.fill_(0.25)  # at a price for 0.5
     optimizer = torch.optim.SGD(system.parameters(), lr=0.1)
     found = []
     for _ in range(8):
@@ -205,7 +206,7 @@ def test_the_penalty_makes_states_cheaper_to_tile(x):
         penalty.backward()
         optimizer.step()
         found.append(float(penalty.detach()))
-    assert found[0] > 0.01
+    assert found[0] > 0.1
     assert found[-1] < 0.9 * found[0]
 
 
