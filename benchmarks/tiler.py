@@ -1,4 +1,4 @@
-"""The tiler's share of attention's time, its growth with length, and what it loses to rivals.
+"""The tiler's share of attention's time, its memory and growth, and what it loses to rivals.
 
 8 heads of width 64, float32, one thread, process CPU time; the tiler and torch's causal exact
 attention (1, 8, T, 64) in turn, medians over rounds of ratios in the same round. Nothing is timed
@@ -56,6 +56,7 @@ def main(*, quick: bool) -> dict[str, Any]:
 def measure(sizes: Sizes) -> dict[str, Any]:
     results: dict[str, Any] = {"torch": torch.__version__, "threads": 1}
     results["differences"] = check(sizes.check_tokens)
+    results["peak_mib"] = peaks(sizes.share_tokens)
     results["share"] = share(sizes)
     results["growth"] = growth(sizes)
     results["rivals"] = rivals(sizes.rival_tokens)
@@ -113,6 +114,29 @@ def plain_value(states: Tensor, price: float, tiler: TileManager) -> float:
                 values.append(best[start // step] + lost + price * cost)
         best.append(min(values))
     return best[-1]
+
+
+def peaks(tokens: int) -> dict[str, float | None]:
+    """How far one call lifts this process's memory, in MiB, results included; None if not known."""
+    states, tiler = walks(tokens), TileManager()
+    query, key, value = (torch.randn(1, HEADS, tokens, WIDTH) for _ in range(3))
+    runs: dict[str, Callable[[], object]] = {
+        "sdpa": lambda: scaled_dot_product_attention(query, key, value, is_causal=True),
+        "states, budget": lambda: tiler.optimize_tiling(states, BUDGET),
+    }
+    found: dict[str, float | None] = {}
+    for name, run in runs.items():
+        run()
+        gc.collect()
+        memory.give_back_freed_memory()
+        known, before = memory.reset_peak(), memory.resident_bytes()
+        run()
+        after = memory.peak_bytes()
+        lifted = None if not known or before is None or after is None else after - before
+        found[name] = None if lifted is None else round(lifted / 2**20, 1)
+    states_mib = states.numel() * states.element_size() / 2**20
+    _tell(f"\npeak MiB at {tokens} tokens, beside states of {states_mib:.0f}: {found}")
+    return found
 
 
 def share(sizes: Sizes) -> dict[str, Any]:
