@@ -27,6 +27,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -355,7 +356,7 @@ def main() -> None:
         "calibration": lambda: calibration(reader, tolerances),
     }[options.table]()
     head = {
-        **_circumstances(),
+        **_circumstances(options.json),
         "text": options.text,
         "tokens": tokens,
         "exact_loss": reader.exact,
@@ -383,13 +384,15 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _circumstances() -> dict[str, Any]:
+def _circumstances(json_path: str | None) -> dict[str, Any]:
     here = Path(__file__).parent
+    # Where the results go says nothing about them.
+    words = [word for word in sys.argv[1:] if word not in ("--json", json_path)]
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
     )
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", "experiments/tiled_reading.py", *words]),
         "commit": commit.stdout.strip(),
         "machine": f"{platform.processor() or platform.machine()}, one thread",
         "torch": torch.__version__,
