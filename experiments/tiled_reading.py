@@ -177,7 +177,7 @@ def bar_for(reader: Reader, rule: Rule, share: float, metric: Tensor | None = No
         part = math.log(more / share) / math.log(more / less)
         bar = math.exp((1 - part) * math.log(low) + part * math.log(high))
         found = expected_share(reader, replace(rule, bar=bar), trees)
-        if abs(found / share - 1) < 0.01:
+        if abs(found / share - 1) < 0.02:
             break
         if found > share:
             low, more = bar, found
