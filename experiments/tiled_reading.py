@@ -275,40 +275,14 @@ def calibration(reader: Reader, tolerances: tuple[float, ...]) -> Iterator[dict[
             "loss_added": read.loss - exact.loss,
             "attention_cpu_s": read.attention.cpu_s,
             "far_keys_read": sum(r.fraction_read for r in reports) / len(reports),
-            "shares": mean_of([shares_of(report, config) for report in reports]),
+            "rows_read": sum(share_of_rows(r) for r in reports) / len(reports),
         }
 
 
-def shares_of(report: TiledAttentionReport, config: TiledAttentionConfig) -> dict[str, float]:
-    """Multiply-adds of the operation as shares of dense causal attention, from its report.
-
-    Scouts look at every summary, on behalf of the block after theirs: a score and a variance.
-    Every summary that a plan names is read, and its variance looked at, by every query; single
-    queries' refinements are in `read_by_block`.
-    """
-    layout, length = config.layout, report.error_bound.shape[-1]
-    tally = Tally(dense=length * (length + 1) / 2)
-    size, blocks = layout.super_block, report.resolution.shape[2]
-    for block in range(blocks):
-        rows = report.resolution[0, :, block]
-        far = ~rows[0].isnan()
-        before = min(block, layout.neighbours) * size
-        sinks = layout.sinks if bool(far.any()) else 0
-        tally.near += size * (before + sinks) + size * (size + 1) / 2
-        if not bool(far.any()):
-            continue
-        tokens = float(far.sum()) * layout.tile
-        exact = rows[:, far] == 1.0
-        summaries = torch.where(exact, 0.0, rows[:, far]).sum(-1).mean() * layout.tile
-        nodes = float(far.sum()) * layout.nodes_per_block / layout.tiles_per_block
-        tally.look += layout.scouts * nodes + size * float(summaries) / 2
-        tally.summaries += size * float(summaries)
-        tally.tokens += size * tokens * float(report.read_by_block[0, :, block].mean())
-    return tally.shares()
-
-
-def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+def share_of_rows(report: TiledAttentionReport) -> float:
+    """Rows that queries are multiplied with, over those of dense causal attention."""
+    tokens, blocks = report.error_bound.shape[-1], report.rows_per_query.shape[-1]
+    return float(report.rows_per_query.mean()) / ((tokens + 1) / 2) if blocks else 1.0
 
 
 def estimate_of(query: Tensor, key: Tensor, value: Tensor, tolerance: float) -> dict[str, Any]:
