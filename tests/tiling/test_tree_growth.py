@@ -60,8 +60,8 @@ def test_keys_that_come_back_take_log_n_rows():
 def test_keys_without_structure_take_n_rows():
     """Every part of the text matters: tiles have to be opened everywhere.
 
-    Clusters that overlap, or that the bisection mixes (it takes two power steps for an axis), lie
-    between: nodes that mix them are opened.
+    Clusters that overlap lie between, and so do some that do not: nodes that mix them are opened.
+    Whether the bisection mixes them, which takes two power steps for an axis, was not looked into.
     """
     torch.manual_seed(0)
     rows = rows_read(torch.randn(1, BLOCKS[-1] * BLOCK, D, dtype=torch.float64), 0.1)
