@@ -85,7 +85,7 @@ def tiled_attention(
     """Softmax attention that reads far tokens exactly only where it matters.
 
     o_i = sum_j softmax_j(scale q_i . k_j) v_j over the visible j, where the sum over far tokens is
-    taken tile by tile: exactly, or through the mean of a tile,
+    taken tile by tile: exactly, or through the mean of a tile (or of a node of many tiles),
 
         sum_{j in tile} exp(s_ij) v_j  ~  n exp(q_i . mean k) mean v.
 

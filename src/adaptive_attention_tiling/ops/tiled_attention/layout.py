@@ -10,7 +10,7 @@ from ...errors import ArgumentError
 
 @dataclass(frozen=True, kw_only=True)
 class TileLayout:
-    """How tokens are cut into super-blocks, groups of tiles and tiles.
+    """How tokens are cut into super-blocks and tiles, and the pyramid over the tiles.
 
     super_block  tokens per super-block; a finished one is cut into tiles once and for all
     tile         tokens per tile (L); super_block / tile must be a power of two
