@@ -106,7 +106,7 @@ def test_a_sink_is_exact_and_leaves_its_tile(implementation):
 
 @both
 def test_two_tiles_are_read_through_their_group(implementation):
-    layout = TileLayout(super_block=4, tile=2, group=2, window=0, sinks=0, scouts=4)
+    layout = TileLayout(super_block=4, tile=2, group=2, cells=1, window=0, sinks=0, scouts=4)
     key = column(0, 0, math.log(4), math.log(4), 0)
     value = column(1, 3, 5, 7, 9)
     out, report = tiled_attention(
