@@ -194,7 +194,7 @@ class AdaptiveMambaBlock(nn.Module):
         carried = x.new_zeros(batch, self.convolution.width - 1, inner)
         channels = x.new_zeros(batch, inner, self.d_state, dtype=dtype)
         length = torch.zeros(batch, dtype=torch.long, device=x.device)
-        return MixerState(0, carried, ScanState(channels, length))
+        return MixerState(0, carried, ScanState(channels, length=length))
 
     def resize_state_space(
         self,

@@ -133,7 +133,7 @@ class VariableStateSpaceModel(nn.Module):
         y, channels = selective_step(
             x, *self.selected(x), self.skip, z=z, resolution=resolution, state=state.channels
         )
-        return y, ScanState(channels, state.length + 1)
+        return y, ScanState(channels, length=state.length + 1)
 
     def drawn_resolution(self, x: Float[Tensor, "B T I"]) -> Float[Tensor, "B T"]:
         """One of `resolutions` for each tile."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ...errors import ArgumentError
+from ..carried_state import AbstractCarriedState
 from ..softmax_attention import EMPTY
 from .memory import Memory, MemorySums, empty_sums
 
 
 @dataclass(frozen=True)
-class MemoryState:
+class MemoryState(AbstractCarriedState):
     """The state after some tokens; calls return a new one and leave the old one as it is.
 
     The last W tokens are in the ring and not yet in the sums, the first Z are sinks and never are.
@@ -25,9 +25,8 @@ class MemoryState:
         key, value, gate: the ring, newest last [B, H, W + R, D], [.., E], [.., 1]; gate is the
             log weight in the memory, -inf for slots without a token and for sinks.
         sink_key, sink_value: [B, H, Z, D], [B, H, Z, E], by position.
-        length: tokens read [B].
         anchor_values, anchor_mass, anchor_level, decay: see above; None when R = 0.
-        rollback_limit, spent: R, and how many of them were taken back and not read again.
+        length, rollback_limit, spent: as in `AbstractCarriedState`; R is the limit.
     """
 
     values: Tensor
@@ -38,13 +37,10 @@ class MemoryState:
     gate: Tensor
     sink_key: Tensor
     sink_value: Tensor
-    length: Tensor
     anchor_values: Tensor | None = None
     anchor_mass: Tensor | None = None
     anchor_level: Tensor | None = None
     decay: Tensor | None = None
-    rollback_limit: int = 0
-    spent: int = 0
 
     @property
     def window(self) -> int:
@@ -65,44 +61,9 @@ class MemoryState:
         assert self.anchor_level is not None
         return MemorySums(self.anchor_values, self.anchor_mass, self.anchor_level)
 
-    @property
-    def bytes(self) -> int:
-        """What the state takes in memory."""
-        return sum(t.numel() * t.element_size() for t in self._tensors().values())
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Copies of all tensors by name, fit for safetensors; `restore` makes a state of them."""
-        numbers = torch.tensor([self.rollback_limit, self.spent])
-        named = {name: t.detach().clone().contiguous() for name, t in self._tensors().items()}
-        return {**named, "rollback": numbers}
-
-    @classmethod
-    def restore(cls, snapshot: dict[str, Tensor]) -> MemoryState:
-        """The state that `snapshot` was taken of; it shares no memory with it."""
-        known = {field.name for field in fields(cls)} - {"rollback_limit", "spent"}
-        named = {name: t.clone() for name, t in snapshot.items() if name != "rollback"}
-        needed = {"values", "mass", "level", "key", "value", "gate", "length"}
-        if not needed | {"rollback"} <= snapshot.keys() or not named.keys() <= known:
-            raise ArgumentError(
-                "snapshot",
-                f"tensors named {sorted(snapshot)}",
-                f"those of MemoryState.snapshot(): {sorted(known)} and rollback",
-                "pass what snapshot() returned",
-            )
-        limit, spent = (int(number) for number in snapshot["rollback"])
-        return cls(**named, rollback_limit=limit, spent=spent)
-
     def rollback(self, tokens: int) -> MemoryState:
         """The state before the last `tokens` tokens of every row were read."""
-        possible = min(self.rollback_limit - self.spent, int(self.length.min()))
-        if not 0 <= tokens <= possible:
-            raise ArgumentError(
-                "tokens",
-                tokens,
-                f"0 to {possible}: {self.rollback_limit} can be taken back, {self.spent} have "
-                f"been, and {int(self.length.min())} were read",
-                "pass a larger rollback_limit to the first call, or keep a snapshot()",
-            )
+        self._check_rollback(tokens)
         if tokens == 0:
             return self
         assert self.decay is not None
@@ -115,10 +76,6 @@ class MemoryState:
             length=self.length - tokens,
             spent=self.spent + tokens,
         )
-
-    def _tensors(self) -> dict[str, Tensor]:
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: t for name, t in named.items() if isinstance(t, Tensor)}
 
 
 def empty_state(

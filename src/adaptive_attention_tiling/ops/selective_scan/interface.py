@@ -115,7 +115,7 @@ def _by_reference(
         padding=padding,
     )
     read = torch.full_like(before.length, x.shape[1]) if padding is None else padding.sum(1)
-    return (y, ScanState(channels, before.length + read)) if return_state else y
+    return (y, ScanState(channels, length=before.length + read)) if return_state else y
 
 
 def _in_chunks(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import ArgumentError
+from ..carried_state import AbstractCarriedState
 from .chunked import chunked_scan
 
 
 @dataclass(frozen=True)
-class ScanState:
+class ScanState(AbstractCarriedState):
     """The state after some tokens; calls return a new one and leave the old one as it is.
 
     A decay cannot be undone exactly. So with a rollback limit R the last R tokens are kept as they
@@ -21,22 +22,18 @@ class ScanState:
 
     Attributes:
         channels: h [B, I, N]; not up to date while `spent` is above 0.
-        length: tokens read [B].
         anchor: [B, I, N]; None when R = 0, as all that follow.
         x, delta, write, width: of the last R tokens, newest last: [B, R, I], [B, R, I],
             B [B, R, N], channels used [B, R]. Slots without a token have x = delta = 0.
-        rollback_limit, spent: R, and how many of them were taken back and not read again.
+        length, rollback_limit, spent: as in `AbstractCarriedState`; R is the limit.
     """
 
     channels: Tensor
-    length: Tensor
     anchor: Tensor | None = None
     x: Tensor | None = None
     delta: Tensor | None = None
     write: Tensor | None = None
     width: Tensor | None = None
-    rollback_limit: int = 0
-    spent: int = 0
 
     @property
     def recent(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -54,37 +51,9 @@ class ScanState:
         assert self.anchor is not None
         return absorbed(self.anchor, self.recent, A)
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """Copies of all tensors by name, fit for safetensors; `restore` makes a state of them."""
-        named = {name: t.detach().clone().contiguous() for name, t in self._tensors().items()}
-        return {**named, "rollback": torch.tensor([self.rollback_limit, self.spent])}
-
-    @classmethod
-    def restore(cls, snapshot: dict[str, Tensor]) -> ScanState:
-        """The state that `snapshot` was taken of; it shares no memory with it."""
-        known = {field.name for field in fields(cls)} - {"rollback_limit", "spent"}
-        named = {name: t.clone() for name, t in snapshot.items() if name != "rollback"}
-        if not {"channels", "length", "rollback"} <= snapshot.keys() or not named.keys() <= known:
-            raise ArgumentError(
-                "snapshot",
-                f"tensors named {sorted(snapshot)}",
-                f"those of ScanState.snapshot(): {sorted(known)} and rollback",
-                "pass what snapshot() returned",
-            )
-        limit, spent = (int(number) for number in snapshot["rollback"])
-        return cls(**named, rollback_limit=limit, spent=spent)
-
     def rollback(self, tokens: int) -> ScanState:
         """The state before the last `tokens` tokens of every row were read."""
-        possible = min(self.rollback_limit - self.spent, int(self.length.min()))
-        if not 0 <= tokens <= possible:
-            raise ArgumentError(
-                "tokens",
-                tokens,
-                f"0 to {possible}: {self.rollback_limit} can be taken back, {self.spent} have "
-                f"been, and {int(self.length.min())} were read",
-                "pass a larger rollback_limit to the first call, or keep a snapshot()",
-            )
+        self._check_rollback(tokens)
         if tokens == 0:
             return self
         x, delta, write, width = (_later(t, tokens) for t in self.recent)
@@ -114,10 +83,6 @@ class ScanState:
             width=None if self.width is None else self.width.clamp(max=channels),
         )
 
-    def _tensors(self) -> dict[str, Tensor]:
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: t for name, t in named.items() if isinstance(t, Tensor)}
-
 
 Tokens = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, delta, write, widths
 
@@ -133,11 +98,11 @@ def fresh_state(channels: Tensor, *, rollback_limit: int) -> ScanState:
     batch, inner, number = channels.shape
     length = torch.zeros(batch, dtype=torch.long, device=channels.device)
     if not rollback_limit:
-        return ScanState(channels, length)
+        return ScanState(channels, length=length)
     empty = channels.new_zeros(batch, rollback_limit, inner)
     return ScanState(
         channels,
-        length,
+        length=length,
         anchor=channels,
         x=empty,
         delta=empty,
