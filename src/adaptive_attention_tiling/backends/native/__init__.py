@@ -1,21 +1,24 @@
 """Kernels compiled ahead of time (sources: csrc/), and which of them run here."""
 
-from .library import (
+from .library import Library, fill
+from .selection import (
+    FOLDER_VARIABLE,
     INSTRUCTION_SETS,
     VARIABLE,
     Choice,
-    Library,
+    availability,
     choice,
-    fill,
     library,
     runnable_sets,
 )
 
 __all__ = [
+    "FOLDER_VARIABLE",
     "INSTRUCTION_SETS",
     "VARIABLE",
     "Choice",
     "Library",
+    "availability",
     "choice",
     "fill",
     "library",
