@@ -74,4 +74,20 @@ class Scratch {
   S *data_ = nullptr;
 };
 
+// parallel_for in which each worker has `numbers` numbers of scratch: work(item, scratch). False
+// when memory ran out; then nothing was done.
+template <class S, class Work>
+bool parallel_for_with_scratch(int64_t items, int64_t threads, int64_t numbers, Work &&work) {
+  if (items <= 0) return true;
+  constexpr int64_t line = 64 / sizeof(S);
+  const int64_t workers = threads < 1 ? 1 : threads < items ? threads : items;
+  const int64_t distance = (numbers + line - 1) / line * line + line;
+  Scratch<S> scratch(workers * distance);
+  if (!scratch.ok()) return false;
+  parallel_for(items, workers, [&](int64_t item, int64_t worker) {
+    work(item, scratch.get() + worker * distance);
+  });
+  return true;
+}
+
 }  // namespace aat

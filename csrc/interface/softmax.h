@@ -1,0 +1,29 @@
+/* Exact softmax attention of queries that each see one range of keys. */
+#ifndef AAT_SOFTMAX_H
+#define AAT_SOFTMAX_H
+
+#include "view.h"
+
+/* Query i sees keys j with i + lower <= j < i + upper. Query heads h R .. (h + 1) R - 1 read key
+ * head h. */
+struct aat_softmax_forward {
+  struct aat_view query; /* [B, H R, T, D] */
+  struct aat_view key;   /* [B, H, S, D] */
+  struct aat_view value; /* [B, H, S, E] */
+  struct aat_view bias;  /* [B, H, S], added to the logits of a key, or null */
+  struct aat_view out;   /* [B, H R, T, E], contiguous */
+  struct aat_view lse;   /* [B, H R, T], contiguous; -inf where nothing is seen */
+  int64_t batch;
+  int64_t heads;
+  int64_t group; /* R */
+  int64_t queries;
+  int64_t keys;
+  int64_t width;
+  int64_t value_width;
+  int64_t lower;
+  int64_t upper;
+  double scale;
+  int64_t threads;
+};
+
+#endif

@@ -1,0 +1,288 @@
+// The inner block of exact softmax attention: a few queries against a block of keys.
+//
+//     s_j = log2(e) (scale q . k_j + bias_j)        m' = max(m, max_j s_j)       p_j = 2^(s_j - m')
+//     mass' = 2^(m - m') mass + sum_j p_j           out' = 2^(m - m') out + sum_j p_j v_j
+//
+// and at the end out / mass and lse = (m + log2 mass) / log2(e). Logits are in units of log 2 all
+// through, because 2^x needs no rounding to reduce.
+//
+// A tile holds kRows queries of any heads and places that read the same keys. What a row gets
+// depends on its own query and on the keys that it sees, to the bit: not on the other rows of
+// its tile, and not on keys of the block that are hidden from it. (Hidden values are multiplied by
+// zero, so they must be finite.)
+//
+// Keys are packed once and serve all tiles that read them: in panels of two vectors, so that both
+// products read their operands at constant distances.
+#pragma once
+
+#include <cmath>
+
+#include "gemm.h"
+
+namespace aat {
+
+// Keys of a block, and columns of a panel.
+constexpr int64_t kKeys = 64;
+template <class S>
+constexpr int64_t kPanel = 2 * lanes<S>;
+
+constexpr double kLog2e = 1.4426950408889634074;
+
+// 2^x for x <= 0 or -inf: within 1 unit in the last place, 1 for 0, and 0 below the smallest
+// normal number.
+AAT_INLINE Vec<float> exp2_negative(Vec<float> x) {
+  typedef Vec<float> V;
+  typedef IntVec<float> I;
+  const V magic = splat<float>(12582912.0f);
+  V clamped = maximum<float>(splat<float>(-127.0f), x);  // this way round NaN stays
+  V shifted = clamped + magic;
+  V r = clamped - (shifted - magic);
+  V p = splat<float>(1.535333867650479e-4f);
+  p = p * r + 1.3398900628089905e-3f;
+  p = p * r + 9.618437848985195e-3f;
+  p = p * r + 5.5503323674201965e-2f;
+  p = p * r + 2.4022647738456726e-1f;
+  p = p * r + 6.931471824645996e-1f;
+  p = p * r + 1.0f;
+  // The last bits of `shifted` count powers of two.
+  V result = (V)((I)p + ((I)shifted << 23));
+  return select<float>(x < -126.0f, V{}, result);
+}
+
+AAT_INLINE Vec<double> exp2_negative(Vec<double> x) {
+  Vec<double> result = exp(x * (1 / kLog2e));
+  return select<double>(x < -1022.0, Vec<double>{}, result);
+}
+
+// The largest number of a vector, in every lane.
+template <class S>
+AAT_INLINE Vec<S> largest_in_all(Vec<S> v) {
+  typedef IntVec<S> I;
+  for (int step = lanes<S> / 2; step > 0; step /= 2) {
+    I from;
+    for (int i = 0; i < lanes<S>; ++i) from[i] = i ^ step;
+    v = maximum<S>(v, __builtin_shuffle(v, from));
+  }
+  return v;
+}
+
+// A block of up to kKeys keys, packed. `bias` is null when no key has one.
+template <class S>
+struct KeyBlock {
+  S *key;    // [kKeys / kPanel][D][kPanel]
+  S *value;  // [panels of E][kKeys][kPanel]; a last panel may have one vector
+  S *bias;   // [kKeys], times log2(e)
+  int64_t count;
+};
+
+// Queries of one tile, and what they have read so far.
+template <class S>
+struct QueryTile {
+  S *query;  // [D][kRows], times scale log2(e)
+  S *out;    // [kRows][padded E]
+  S *mass;   // [kRows][lanes]: sums of every lanes-th key
+  S *top;    // [kRows]
+};
+
+template <class S>
+AAT_INLINE constexpr int64_t key_numbers(int64_t width) {
+  return kKeys * width;
+}
+template <class S>
+AAT_INLINE constexpr int64_t value_numbers(int64_t width) {
+  return kKeys * padded<S>(width);
+}
+template <class S>
+AAT_INLINE constexpr int64_t tile_numbers(int64_t width, int64_t value_width) {
+  return kRows * (padded<S>(width) + padded<S>(value_width) + 2 * lanes<S>);
+}
+
+// The parts of a tile in scratch of tile_numbers.
+template <class S>
+AAT_INLINE QueryTile<S> tile_in(S *scratch, int64_t width, int64_t value_width) {
+  S *out = scratch + kRows * padded<S>(width);
+  S *mass = out + kRows * padded<S>(value_width);
+  return {scratch, out, mass, mass + kRows * lanes<S>};
+}
+
+// row(r) is the address of a query of D numbers; rows from `count` on are zero.
+template <class S, class Row>
+inline void pack_queries(QueryTile<S> tile, int64_t count, int64_t width, S scale, Row &&row) {
+  const S unit = scale * S(kLog2e);
+  for (int64_t r = 0; r < kRows; ++r) {
+    const S *from = r < count ? row(r) : nullptr;
+    for (int64_t d = 0; d < width; ++d) tile.query[d * kRows + r] = from ? from[d] * unit : S(0);
+  }
+}
+
+template <class S>
+inline void open_tile(QueryTile<S> tile, int64_t value_width) {
+  std::memset(tile.out, 0, sizeof(S) * kRows * padded<S>(value_width));
+  std::memset(tile.mass, 0, sizeof(S) * kRows * lanes<S>);
+  for (int64_t r = 0; r < kRows; ++r) tile.top[r] = -std::numeric_limits<S>::infinity();
+}
+
+// row(j) is the address of key j of D numbers; keys from `count` on are zero.
+template <class S, class Row>
+inline void pack_keys(S *to, int64_t count, int64_t width, Row &&row) {
+  for (int64_t j = 0; j < kKeys; ++j) {
+    S *column = to + j / kPanel<S> * width * kPanel<S> + j % kPanel<S>;
+    const S *from = j < count ? row(j) : nullptr;
+    for (int64_t d = 0; d < width; ++d) column[d * kPanel<S>] = from ? from[d] : S(0);
+  }
+}
+
+// row(j) is the address of value j of E numbers; values from `count` on are zero.
+template <class S, class Row>
+inline void pack_values(S *to, int64_t count, int64_t width, Row &&row) {
+  for (int64_t e = 0; e < width; e += kPanel<S>) {
+    const int64_t left = padded<S>(width - e), row_width = left < kPanel<S> ? left : kPanel<S>;
+    const int64_t used = width - e < row_width ? width - e : row_width;
+    S *panel = to + e * kKeys;
+    for (int64_t j = 0; j < kKeys; ++j) {
+      S *into = panel + j * row_width;
+      const S *from = j < count ? row(j) + e : nullptr;
+      for (int64_t n = 0; n < used; ++n) into[n] = from ? from[n] : S(0);
+      for (int64_t n = used; n < row_width; ++n) into[n] = S(0);
+    }
+  }
+}
+
+// bias(j) is what is added to the logits of key j.
+template <class S, class Bias>
+inline void pack_bias(S *to, int64_t count, Bias &&bias) {
+  for (int64_t j = 0; j < kKeys; ++j) to[j] = j < count ? bias(j) * S(kLog2e) : S(0);
+}
+
+// C[kRows, panel] (+)= A[kRows, depth] B[depth, panel], with A's rows and columns at constant
+// distances.
+template <class S, int W, int Row, int Column, bool rescale>
+AAT_INLINE void panel_product(int64_t depth, const S *a, const S *b, S *c, int64_t c_row,
+                              const S *factor) {
+  Vec<S> total[kRows][W];
+  for (int r = 0; r < kRows; ++r)
+    for (int w = 0; w < W; ++w)
+      total[r][w] = rescale ? load(c + r * c_row + w * lanes<S>) * factor[r] : Vec<S>{};
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec<S> right[W];
+    for (int w = 0; w < W; ++w) right[w] = load(b + w * lanes<S>);
+    for (int r = 0; r < kRows; ++r) {
+      Vec<S> left = splat<S>(a[r * Row]);
+      for (int w = 0; w < W; ++w) total[r][w] = left * right[w] + total[r][w];
+    }
+    a += Column;
+    b += W * lanes<S>;
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int w = 0; w < W; ++w) store(c + r * c_row + w * lanes<S>, total[r][w]);
+}
+
+// Which keys of a block the rows of a tile see: row r those with begin[r] <= j < end[r]. The
+// panels that some row sees are read; `whole` says that every row sees all keys in them.
+template <class S>
+struct Visible {
+  int64_t begin[kRows], end[kRows];
+  int64_t first, last;
+  bool whole;
+
+  // begin <= end for each row, within [0, count]; rows without keys have begin = end.
+  AAT_INLINE void settle() {
+    int64_t from = kKeys, until = 0;
+    for (int r = 0; r < kRows; ++r) {
+      if (begin[r] >= end[r]) continue;
+      if (begin[r] < from) from = begin[r];
+      if (end[r] > until) until = end[r];
+    }
+    first = from / kPanel<S> * kPanel<S>;
+    last = (until + kPanel<S> - 1) / kPanel<S> * kPanel<S>;
+    if (last < first) last = first;
+    whole = true;
+    for (int r = 0; r < kRows; ++r) whole &= begin[r] <= first && end[r] >= last;
+  }
+};
+
+// logits[r * kKeys + j] for the panels that are seen; -inf where a key is hidden from a row.
+template <class S>
+inline void block_logits(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t width,
+                         const Visible<S> &seen, S *logits) {
+  for (int64_t j = seen.first; j < seen.last; j += kPanel<S>)
+    panel_product<S, 2, 1, kRows, false>(width, tile.query, keys.key + j * width, logits + j,
+                                         kKeys, nullptr);
+  if (keys.bias)
+    for (int r = 0; r < kRows; ++r)
+      for (int64_t j = seen.first; j < seen.last; j += lanes<S>)
+        store(logits + r * kKeys + j, load(logits + r * kKeys + j) + load(keys.bias + j));
+  if (seen.whole) return;
+  const Vec<S> hidden = splat<S>(-std::numeric_limits<S>::infinity());
+  Vec<S> number;
+  for (int i = 0; i < lanes<S>; ++i) number[i] = S(i);
+  for (int r = 0; r < kRows; ++r) {
+    const Vec<S> begin = splat<S>(S(seen.begin[r])), end = splat<S>(S(seen.end[r]));
+    for (int64_t j = seen.first; j < seen.last; j += lanes<S>) {
+      const Vec<S> at = number + splat<S>(S(j));
+      S *here = logits + r * kKeys + j;
+      store(here, select<S>((at >= begin) & (at < end), load(here), hidden));
+    }
+  }
+}
+
+// Adds the keys whose logits are given, logits[r * kKeys + j] for first <= j < last (multiples of
+// kPanel), to what a tile has read. The logits are replaced by p.
+template <class S>
+inline void absorb_block(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t value_width,
+                         int64_t first, int64_t last, S *logits) {
+  if (first >= last) return;
+  const S none = -std::numeric_limits<S>::infinity();
+  S factor[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    S *row = logits + r * kKeys;
+    Vec<S> top = load(row + first);
+    for (int64_t j = first + lanes<S>; j < last; j += lanes<S>) top = maximum<S>(top, load(row + j));
+    const Vec<S> before = splat<S>(tile.top[r]);
+    top = maximum<S>(largest_in_all<S>(top), before);
+    // Where nothing was seen yet any finite base gives zeros.
+    const Vec<S> base = select<S>(top == none, Vec<S>{}, top);
+    const Vec<S> shrink = exp2_negative(before - base);
+    Vec<S> mass = load(tile.mass + r * lanes<S>) * shrink;
+    for (int64_t j = first; j < last; j += lanes<S>) {
+      const Vec<S> p = exp2_negative(load(row + j) - base);
+      store(row + j, p);
+      mass = mass + p;
+    }
+    store(tile.mass + r * lanes<S>, mass);
+    tile.top[r] = top[0];
+    factor[r] = shrink[0];
+  }
+  const int64_t out_row = padded<S>(value_width);
+  int64_t e = 0;
+  for (; e + kPanel<S> <= out_row; e += kPanel<S>)
+    panel_product<S, 2, kKeys, 1, true>(last - first, logits + first,
+                                        keys.value + e * kKeys + first * kPanel<S>, tile.out + e,
+                                        out_row, factor);
+  if (e < out_row)
+    panel_product<S, 1, kKeys, 1, true>(last - first, logits + first,
+                                        keys.value + e * kKeys + first * lanes<S>, tile.out + e,
+                                        out_row, factor);
+}
+
+// One block for one tile; `logits` is scratch of kRows * kKeys.
+template <class S>
+AAT_INLINE void attend_block(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t width,
+                             int64_t value_width, const Visible<S> &seen, S *logits) {
+  block_logits(tile, keys, width, seen, logits);
+  absorb_block(tile, keys, value_width, seen.first, seen.last, logits);
+}
+
+// Writes E numbers of attention of a row, and returns its lse: zeros and -inf if it saw nothing.
+template <class S>
+inline S close_row(QueryTile<S> tile, int64_t r, int64_t value_width, S *out) {
+  const S mass = sum<S>(load(tile.mass + r * lanes<S>));
+  const S *from = tile.out + r * padded<S>(value_width);
+  const S share = mass == 0 ? S(0) : 1 / mass;
+  for (int64_t e = 0; e < value_width; ++e) out[e] = from[e] * share;
+  return mass == 0 ? -std::numeric_limits<S>::infinity()
+                   : (tile.top[r] + std::log2(mass)) / S(kLog2e);
+}
+
+}  // namespace aat
