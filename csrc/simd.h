@@ -100,16 +100,15 @@ AAT_INLINE S largest(Vec<S> v) {
 
 // exp(x) within 2 units in the last place; 0 below the smallest normal number, inf above the
 // largest, NaN for NaN. x = n log 2 + r with |r| <= log(2) / 2; n is found by adding a number so
-// large that its last bit is worth 1 (hence no -ffast-math).
+// large that its last bit is worth 1 (hence no -ffast-math). What is computed beyond the limits
+// is not a number of any meaning, and is not taken.
 AAT_INLINE Vec<float> exp(Vec<float> x) {
   typedef Vec<float> V;
   typedef IntVec<float> I;
-  const V magic = splat<float>(12582912.0f);
-  V clamped = x < -88.0f ? splat<float>(-88.0f) : x;
-  clamped = clamped > 89.0f ? splat<float>(89.0f) : clamped;
-  V shifted = clamped * 1.44269504088896341f + magic;
+  const V magic = splat<float>(12582912.0f);  // its bits, shifted, are 0
+  V shifted = x * 1.44269504088896341f + magic;
   V n = shifted - magic;
-  V r = clamped - n * 0.693359375f;
+  V r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
   V p = splat<float>(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
@@ -118,8 +117,7 @@ AAT_INLINE Vec<float> exp(Vec<float> x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  // Times 2^n: n is added to the exponent. It leaves the range only where a limit is returned.
-  V result = (V)((I)p + (((I)shifted - (I)magic) << 23));
+  V result = (V)((I)p + ((I)shifted << 23));  // times 2^n: n is added to the exponent
   result = x < -87.3365447f ? V{} : result;
   return x > 88.7228394f ? splat<float>(std::numeric_limits<float>::infinity()) : result;
 }
@@ -127,12 +125,10 @@ AAT_INLINE Vec<float> exp(Vec<float> x) {
 AAT_INLINE Vec<double> exp(Vec<double> x) {
   typedef Vec<double> V;
   typedef IntVec<double> I;
-  const V magic = splat<double>(6755399441055744.0);
-  V clamped = x < -709.0 ? splat<double>(-709.0) : x;
-  clamped = clamped > 710.0 ? splat<double>(710.0) : clamped;
-  V shifted = clamped * 1.4426950408889634074 + magic;
+  const V magic = splat<double>(6755399441055744.0);  // its bits, shifted, are 0
+  V shifted = x * 1.4426950408889634074 + magic;
   V n = shifted - magic;
-  V r = clamped - n * 6.93145751953125e-1;
+  V r = x - n * 6.93145751953125e-1;
   r = r - n * 1.42860682030941723212e-6;
   V p = splat<double>(1.0 / 6227020800.0);
   p = p * r + 1.0 / 479001600.0;
@@ -147,7 +143,7 @@ AAT_INLINE Vec<double> exp(Vec<double> x) {
   p = p * r + 1.0 / 6.0;
   p = p * r + 0.5;
   p = p * (r * r) + r + 1.0;
-  V result = (V)((I)p + (((I)shifted - (I)magic) << 52));
+  V result = (V)((I)p + ((I)shifted << 52));
   result = x < -708.3964185322641 ? V{} : result;
   return x > 709.782712893384 ? splat<double>(std::numeric_limits<double>::infinity()) : result;
 }
