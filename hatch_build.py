@@ -41,7 +41,6 @@ class KernelBuildHook(BuildHookInterface[Any]):
 def load_program(root: Path) -> ModuleType:
     """csrc/build.py as a module, whatever the path of imports holds."""
     spec = importlib.util.spec_from_file_location("csrc_build", root / "csrc/build.py")
-    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
