@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__)
 #define AAT_VECTOR_BYTES 64
@@ -96,6 +97,26 @@ AAT_INLINE S largest(Vec<S> v) {
   S most = v[0];
   for (int i = 1; i < lanes<S>; ++i) most = v[i] > most ? v[i] : most;
   return most;
+}
+
+// rows[i][j] becomes rows[j][i]. Two vectors at a distance of `step` swap the halves in which their
+// lane numbers differ from their own in that bit.
+template <class S, int step, int... lane>
+AAT_INLINE void swap_halves(Vec<S> *rows, std::integer_sequence<int, lane...>) {
+  for (int i = 0; i < lanes<S>; ++i) {
+    if (i & step) continue;
+    const Vec<S> a = rows[i], b = rows[i + step];
+    rows[i] = __builtin_shufflevector(a, b, (lane & step ? lanes<S> + lane - step : lane)...);
+    rows[i + step] = __builtin_shufflevector(a, b, (lane & step ? lanes<S> + lane : lane + step)...);
+  }
+}
+
+template <class S, int step = lanes<S> / 2>
+AAT_INLINE void transpose_square(Vec<S> *rows) {
+  if constexpr (step > 0) {
+    swap_halves<S, step>(rows, std::make_integer_sequence<int, lanes<S>>());
+    transpose_square<S, step / 2>(rows);
+  }
 }
 
 // exp(x) within 2 units in the last place; 0 below the smallest normal number, inf above the

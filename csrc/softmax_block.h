@@ -34,9 +34,8 @@ AAT_INLINE Vec<float> exp2_negative(Vec<float> x) {
   typedef Vec<float> V;
   typedef IntVec<float> I;
   const V magic = splat<float>(12582912.0f);
-  V clamped = maximum<float>(splat<float>(-127.0f), x);  // this way round NaN stays
-  V shifted = clamped + magic;
-  V r = clamped - (shifted - magic);
+  V shifted = x + magic;
+  V r = x - (shifted - magic);
   V p = splat<float>(1.535333867650479e-4f);
   p = p * r + 1.3398900628089905e-3f;
   p = p * r + 9.618437848985195e-3f;
@@ -54,14 +53,18 @@ AAT_INLINE Vec<double> exp2_negative(Vec<double> x) {
   return select<double>(x < -1022.0, Vec<double>{}, result);
 }
 
+// The vector whose lane i is lane i ^ step.
+template <class S, int step, int... i>
+AAT_INLINE Vec<S> crossed(Vec<S> v, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(v, v, (i ^ step)...);
+}
+
 // The largest number of a vector, in every lane.
-template <class S>
+template <class S, int step = lanes<S> / 2>
 AAT_INLINE Vec<S> largest_in_all(Vec<S> v) {
-  typedef IntVec<S> I;
-  for (int step = lanes<S> / 2; step > 0; step /= 2) {
-    I from;
-    for (int i = 0; i < lanes<S>; ++i) from[i] = i ^ step;
-    v = maximum<S>(v, __builtin_shuffle(v, from));
+  if constexpr (step > 0) {
+    v = maximum<S>(v, crossed<S, step>(v, std::make_integer_sequence<int, lanes<S>>()));
+    v = largest_in_all<S, step / 2>(v);
   }
   return v;
 }
@@ -125,26 +128,41 @@ inline void open_tile(QueryTile<S> tile, int64_t value_width) {
 // row(j) is the address of key j of D numbers; keys from `count` on are zero.
 template <class S, class Row>
 inline void pack_keys(S *to, int64_t count, int64_t width, Row &&row) {
-  for (int64_t j = 0; j < kKeys; ++j) {
-    S *column = to + j / kPanel<S> * width * kPanel<S> + j % kPanel<S>;
-    const S *from = j < count ? row(j) : nullptr;
-    for (int64_t d = 0; d < width; ++d) column[d * kPanel<S>] = from ? from[d] : S(0);
+  constexpr int side = lanes<S>;
+  for (int64_t first = 0; first < kKeys; first += side) {
+    const S *from[side];
+    for (int n = 0; n < side; ++n) from[n] = first + n < count ? row(first + n) : nullptr;
+    S *columns = to + first / kPanel<S> * width * kPanel<S> + first % kPanel<S>;
+    int64_t d = 0;
+    if (first + side <= count)
+      for (; d + side <= width; d += side) {
+        Vec<S> square[side];
+        for (int n = 0; n < side; ++n) square[n] = load(from[n] + d);
+        transpose_square<S>(square);
+        for (int n = 0; n < side; ++n) store(columns + (d + n) * kPanel<S>, square[n]);
+      }
+    for (; d < width; ++d)
+      for (int n = 0; n < side; ++n) columns[d * kPanel<S> + n] = from[n] ? from[n][d] : S(0);
   }
 }
 
 // row(j) is the address of value j of E numbers; values from `count` on are zero.
 template <class S, class Row>
 inline void pack_values(S *to, int64_t count, int64_t width, Row &&row) {
-  for (int64_t e = 0; e < width; e += kPanel<S>) {
-    const int64_t left = padded<S>(width - e), row_width = left < kPanel<S> ? left : kPanel<S>;
-    const int64_t used = width - e < row_width ? width - e : row_width;
-    S *panel = to + e * kKeys;
-    for (int64_t j = 0; j < kKeys; ++j) {
-      S *into = panel + j * row_width;
-      const S *from = j < count ? row(j) + e : nullptr;
-      for (int64_t n = 0; n < used; ++n) into[n] = from ? from[n] : S(0);
-      for (int64_t n = used; n < row_width; ++n) into[n] = S(0);
+  const S *from[kKeys];
+  for (int64_t j = 0; j < count; ++j) from[j] = row(j);
+  for (int64_t e = 0; e < width; e += lanes<S>) {
+    const int64_t panel = e / kPanel<S> * kPanel<S>;
+    const int64_t panel_row = panel + lanes<S> < width ? kPanel<S> : lanes<S>;
+    S *into = to + panel * kKeys + (e - panel);
+    if (e + lanes<S> <= width) {
+      for (int64_t j = 0; j < count; ++j) store(into + j * panel_row, load(from[j] + e));
+    } else {
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t n = 0; n < lanes<S>; ++n)
+          into[j * panel_row + n] = e + n < width ? from[j][e + n] : S(0);
     }
+    for (int64_t j = count; j < kKeys; ++j) store(into + j * panel_row, Vec<S>{});
   }
 }
 
@@ -185,6 +203,15 @@ struct Visible {
   int64_t begin[kRows], end[kRows];
   int64_t first, last;
   bool whole;
+
+  static AAT_INLINE Visible all() {
+    Visible seen;
+    for (int r = 0; r < kRows; ++r) seen.begin[r] = 0, seen.end[r] = kKeys;
+    seen.first = 0;
+    seen.last = kKeys;
+    seen.whole = true;
+    return seen;
+  }
 
   // begin <= end for each row, within [0, count]; rows without keys have begin = end.
   AAT_INLINE void settle() {
@@ -234,25 +261,31 @@ inline void absorb_block(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t val
                          int64_t first, int64_t last, S *logits) {
   if (first >= last) return;
   const S none = -std::numeric_limits<S>::infinity();
+  Vec<S> top[kRows];
+  for (int r = 0; r < kRows; ++r) top[r] = load(logits + r * kKeys + first);
+  for (int64_t j = first + lanes<S>; j < last; j += lanes<S>)
+    for (int r = 0; r < kRows; ++r) top[r] = maximum<S>(top[r], load(logits + r * kKeys + j));
+  Vec<S> base[kRows];
   S factor[kRows];
   for (int r = 0; r < kRows; ++r) {
-    S *row = logits + r * kKeys;
-    Vec<S> top = load(row + first);
-    for (int64_t j = first + lanes<S>; j < last; j += lanes<S>) top = maximum<S>(top, load(row + j));
     const Vec<S> before = splat<S>(tile.top[r]);
-    top = maximum<S>(largest_in_all<S>(top), before);
+    top[r] = maximum<S>(largest_in_all<S>(top[r]), before);
     // Where nothing was seen yet any finite base gives zeros.
-    const Vec<S> base = select<S>(top == none, Vec<S>{}, top);
-    const Vec<S> shrink = exp2_negative(before - base);
-    Vec<S> mass = load(tile.mass + r * lanes<S>) * shrink;
+    base[r] = select<S>(top[r] == none, Vec<S>{}, top[r]);
+    const Vec<S> shrink = exp2_negative(before - base[r]);
+    tile.top[r] = top[r][0];
+    factor[r] = shrink[0];
+    store(tile.mass + r * lanes<S>, load(tile.mass + r * lanes<S>) * shrink);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    S *row = logits + r * kKeys;
+    Vec<S> mass = load(tile.mass + r * lanes<S>);
     for (int64_t j = first; j < last; j += lanes<S>) {
-      const Vec<S> p = exp2_negative(load(row + j) - base);
+      const Vec<S> p = exp2_negative(load(row + j) - base[r]);
       store(row + j, p);
       mass = mass + p;
     }
     store(tile.mass + r * lanes<S>, mass);
-    tile.top[r] = top[0];
-    factor[r] = shrink[0];
   }
   const int64_t out_row = padded<S>(value_width);
   int64_t e = 0;

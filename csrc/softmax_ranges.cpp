@@ -11,7 +11,7 @@ namespace aat {
 namespace {
 
 // Tiles in one item: enough to repay the packing of keys, few enough to stay in the L2 cache.
-constexpr int64_t kTiles = AAT_VECTOR_REGISTERS == 32 ? 16 : 32;
+constexpr int64_t kTiles = AAT_VECTOR_REGISTERS == 32 ? 32 : 64;
 
 template <class S>
 S *data(const aat_view &view) {
@@ -100,6 +100,9 @@ struct Forward {
   }
 
   Visible<S> visible(int64_t row, int64_t last, int64_t at, int64_t count) const {
+    // Ranges move on with the rows.
+    const int64_t most = last - 1 < row + kRows ? last - 1 : row + kRows - 1;
+    if (begin(most) <= at && end(row) >= at + kKeys) return Visible<S>::all();
     Visible<S> seen;
     for (int64_t r = 0; r < kRows; ++r) {
       const bool there = row + r < last;
