@@ -35,11 +35,13 @@ template <>
 struct Simd<float> {
   typedef float V __attribute__((vector_size(AAT_VECTOR_BYTES)));
   typedef int32_t I __attribute__((vector_size(AAT_VECTOR_BYTES)));
+  typedef uint32_t U __attribute__((vector_size(AAT_VECTOR_BYTES)));
 };
 template <>
 struct Simd<double> {
   typedef double V __attribute__((vector_size(AAT_VECTOR_BYTES)));
   typedef int64_t I __attribute__((vector_size(AAT_VECTOR_BYTES)));
+  typedef uint64_t U __attribute__((vector_size(AAT_VECTOR_BYTES)));
 };
 
 template <class S>
@@ -125,7 +127,7 @@ AAT_INLINE void transpose_square(Vec<S> *rows) {
 // is not a number of any meaning, and is not taken.
 AAT_INLINE Vec<float> exp(Vec<float> x) {
   typedef Vec<float> V;
-  typedef IntVec<float> I;
+  typedef Simd<float>::U U;  // its sums may overflow
   const V magic = splat<float>(12582912.0f);  // its bits, shifted, are 0
   V shifted = x * 1.44269504088896341f + magic;
   V n = shifted - magic;
@@ -138,14 +140,14 @@ AAT_INLINE Vec<float> exp(Vec<float> x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  V result = (V)((I)p + ((I)shifted << 23));  // times 2^n: n is added to the exponent
+  V result = (V)((U)p + ((U)shifted << 23));  // times 2^n: n is added to the exponent
   result = x < -87.3365447f ? V{} : result;
   return x > 88.7228394f ? splat<float>(std::numeric_limits<float>::infinity()) : result;
 }
 
 AAT_INLINE Vec<double> exp(Vec<double> x) {
   typedef Vec<double> V;
-  typedef IntVec<double> I;
+  typedef Simd<double>::U U;  // its sums may overflow
   const V magic = splat<double>(6755399441055744.0);  // its bits, shifted, are 0
   V shifted = x * 1.4426950408889634074 + magic;
   V n = shifted - magic;
@@ -164,7 +166,7 @@ AAT_INLINE Vec<double> exp(Vec<double> x) {
   p = p * r + 1.0 / 6.0;
   p = p * r + 0.5;
   p = p * (r * r) + r + 1.0;
-  V result = (V)((I)p + ((I)shifted << 52));
+  V result = (V)((U)p + ((U)shifted << 52));
   result = x < -708.3964185322641 ? V{} : result;
   return x > 709.782712893384 ? splat<double>(std::numeric_limits<double>::infinity()) : result;
 }
