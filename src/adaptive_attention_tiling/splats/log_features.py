@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .splats import Splats
+from .splats import Kind, Splats
 
 
 class PreparedFeatures(NamedTuple):
@@ -20,6 +20,7 @@ class PreparedFeatures(NamedTuple):
 
     function: Callable[[tuple[Tensor, ...], Tensor], Tensor]
     tensors: tuple[Tensor, ...]
+    kind: Kind
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.function(self.tensors, x)
@@ -55,7 +56,7 @@ def prepare(
         centres = (inverse @ mean[..., None])[..., 0]
         tensors = origin, norm_factor, heights(peak)
         return PreparedFeatures(
-            _full, (*tensors, with_background(inverse), with_background(centres))
+            _full, (*tensors, with_background(inverse), with_background(centres)), "full"
         )
     precision = splats.scale.square().reciprocal()
     if splats.kind == "scalar":
@@ -64,10 +65,10 @@ def prepare(
     tensors = origin, norm_factor, heights(offset)
     linear, square = with_background(mean * precision), with_background(-0.5 * precision)
     if splats.kind == "scalar":
-        return PreparedFeatures(_scalar, (*tensors, linear, square))
+        return PreparedFeatures(_scalar, (*tensors, linear, square), "scalar")
     weights = torch.cat([square, linear], -1)
     if splats.factor is None:
-        return PreparedFeatures(_diagonal, (*tensors, weights))
+        return PreparedFeatures(_diagonal, (*tensors, weights), "diagonal")
     # Woodbury: Sigma^-1 = P - W W^T with P = diag(1 / scale^2), W = P F C^-T and
     # C C^T = I + F^T P F.
     scaled = precision[..., None] * splats.factor
@@ -76,7 +77,9 @@ def prepare(
     whitened = torch.linalg.solve_triangular(lower, scaled.mT, upper=False)  # [H, K, R, D]
     centres = with_background((whitened @ mean[..., None])[..., 0])
     return PreparedFeatures(
-        _low_rank, (*tensors, weights, with_background(whitened), centres, heights(peak))
+        _low_rank,
+        (*tensors, weights, with_background(whitened), centres, heights(peak)),
+        "low_rank",
     )
 
 

@@ -13,7 +13,8 @@ from ..arguments import Explanation, check_implementation, check_tensors
 from ..linear_attention import FeatureMemory, MemoryState
 from ..linear_attention.arguments import IMPLEMENTATIONS, Reading, check_arguments
 from ..linear_attention.attend import attend_with_memory
-from ..linear_attention.memory import Memory
+from ..linear_attention.memory import Memory, NativeFeatures
+from ..linear_attention.native_memory import native_memory
 from ..softmax_attention import EMPTY
 from .costs import chunk_tokens, crossover_tokens
 from .kernel import FidelityKernel
@@ -123,8 +124,8 @@ def fidelity_attention(
         rollback_limit: how many tokens `MemoryState.rollback` may take back.
         background: >= 0; the weight of keys whose state is orthogonal to the query's.
         implementation: "reference" (loops), "parallel" (all at once; all pairs, if nothing comes
-            before or after), "chunked", "recurrent" (token by token), or None to choose;
-            `explain_fidelity_attention` tells the choice.
+            before or after), "chunked", "recurrent" (token by token), "native" (compiled
+            kernels), or None to choose; `explain_fidelity_attention` tells the choice.
 
     Returns:
         [B, H, T, E] in the value's dtype, or (output, state). A query that sees no token, or only
@@ -139,13 +140,7 @@ def fidelity_attention(
     """
     check_tensors(query, key, value, enable_gqa=enable_gqa, allow_complex=True)
     kernel = _kernel(key, background)
-    memory = FeatureMemory(
-        (),
-        key.shape[1],
-        kernel.features,
-        lambda _, x: kernel.feature_map(kernel.states(x)),
-        lambda _, q, k: kernel.weights(kernel.states(q), kernel.states(k)),
-    )
+    memory = _memory(kernel, key.shape[1])
     states, (query, key) = (query, key), (_numbers(query), _numbers(key))
     given = Reading(
         is_causal=is_causal,
@@ -198,6 +193,7 @@ def fidelity_attention(
         "parallel": max(1, query.shape[2], key.shape[2]),
         "chunked": chunk_tokens(kernel.features),
         "recurrent": 1,
+        "native": chunk_tokens(kernel.features),
     }[implementation]
     out, state = attend_with_memory(reader, query, key, value, given, chunk=chunk)
     return (out, state) if return_state else out
@@ -213,7 +209,7 @@ def explain_fidelity_attention(
     """Which implementation `fidelity_attention` takes for these tokens, and why.
 
     A call with a state before or after, or without causality with sinks or packed sequences and
-    no window, needs sums in any case and is always "chunked".
+    no window, needs sums in any case and is never "parallel".
     """
     check_implementation(implementation, IMPLEMENTATIONS)
     if implementation is not None:
@@ -226,9 +222,22 @@ def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
     tokens, limit = key.shape[2], crossover_tokens(kernel.features, is_causal=is_causal)
     if tokens <= limit:
         return "parallel", f"quadratic: {tokens} tokens, and up to {limit} pairs are cheaper"
-    return (
-        "chunked",
-        f"linear: {tokens} tokens, more than the {limit} up to which pairs are cheaper",
+    linear = f"linear: {tokens} tokens, more than the {limit} up to which pairs are cheaper"
+    found, why = native_memory(_memory(kernel, key.shape[1]), (query, key))
+    if found is not None:
+        return "native", f"{linear}; {why}"
+    return "chunked", f"{linear}; not native: {why}"
+
+
+def _memory(kernel: FidelityKernel, heads: int) -> FeatureMemory:
+    kind = "complex_fidelity" if kernel.is_complex else "fidelity"
+    return FeatureMemory(
+        (),
+        heads,
+        kernel.features,
+        lambda _, x: kernel.feature_map(kernel.states(x)),
+        lambda _, q, k: kernel.weights(kernel.states(q), kernel.states(k)),
+        NativeFeatures(kind, background=kernel.background),
     )
 
 

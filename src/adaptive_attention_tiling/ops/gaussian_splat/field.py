@@ -17,6 +17,10 @@ class Prepared(Protocol):
     @property
     def tensors(self) -> tuple[Tensor, ...]: ...
 
+    @property
+    def kind(self) -> str:
+        """What the covariances are: "scalar", "diagonal", "low_rank" or "full"."""
+
 
 class Field(Protocol):
     """H heads of F log features l_s(x): K splats and, as the last feature, the background."""

@@ -16,7 +16,8 @@ from ..linear_attention.attend import attend_with_memory
 from ..linear_attention.feature_memory import FeatureMemory
 from ..linear_attention.interface import chunk_length
 from ..linear_attention.log_memory import LogMemory
-from ..linear_attention.memory import Memory
+from ..linear_attention.memory import GIVEN, Memory, NativeFeatures
+from ..linear_attention.native_memory import native_memory
 from ..linear_attention.sparse_memory import SparseMemory, masked_to_top
 from .field import Field
 from .reference import reference_splat_attention
@@ -121,8 +122,8 @@ def splat_attention(
         return_state: also return the state after the last token of each row (or sequence).
         rollback_limit: how many tokens `MemoryState.rollback` may take back.
         implementation: "reference" (loops), "parallel" (all at once, quadratic), "chunked",
-            "recurrent" (token by token), or None to choose; `explain_splat_attention` tells the
-            choice and the form of memory.
+            "recurrent" (token by token), "native" (compiled kernels), or None to choose;
+            `explain_splat_attention` tells the choice and the form of memory.
 
     Returns:
         [B, H, T, E], or (output, state). A query that sees no token gets 0.
@@ -196,13 +197,18 @@ def explain_splat_attention(
 ) -> Explanation:
     """Which implementation and which form of memory `splat_attention` takes here, and why."""
     check_implementation(implementation, IMPLEMENTATIONS)
-    _, form = _memory(field, decay, top_m)
+    memory, form = _memory(field, decay, top_m)
     if implementation is not None:
         return Explanation(implementation, f"pinned by the caller; {form}")
+    found, why = native_memory(memory, (query, decay))
+    if found is not None:
+        return Explanation("native", f"{why}; {form}")
     tokens = query.shape[2]
     if chunk_length(None, tokens) >= tokens:
-        return Explanation("parallel", f"{tokens} tokens are few enough to be read at once; {form}")
-    return Explanation("chunked", f"{tokens} tokens, in time that grows linearly; {form}")
+        reason = f"{tokens} tokens are few enough to be read at once"
+        return Explanation("parallel", f"{reason}; {form}; not native: {why}")
+    reason = f"{tokens} tokens, in time that grows linearly"
+    return Explanation("chunked", f"{reason}; {form}; not native: {why}")
 
 
 def _memory(field: Field, decay: Tensor | None, top_m: int | None) -> tuple[Memory, str]:
@@ -214,6 +220,9 @@ def _memory(field: Field, decay: Tensor | None, top_m: int | None) -> tuple[Memo
         )
     prepared = field.prepared()
     shape = prepared.tensors, field.heads, field.features
+    native = GIVEN
+    if prepared.kind in ("diagonal", "scalar"):
+        native = NativeFeatures(prepared.kind, constant=int(field.has_background))
     reason = None
     if decay is not None and decay.dim() == 4:
         reason = "each splat has its own decay"
@@ -225,11 +234,13 @@ def _memory(field: Field, decay: Tensor | None, top_m: int | None) -> tuple[Memo
         function = prepared.function
         if top_m is not None:
             function = _only_top(function, top_m, background=field.has_background)
-        return LogMemory(*shape, function), f"sums in log space, because {reason}"
+        form = LogMemory(*shape, function, GIVEN if top_m is not None else native)
+        return form, f"sums in log space, because {reason}"
     if top_m is not None and top_m < splats:
         sparse = SparseMemory(*shape, prepared.function, top_m, field.has_background)
         return sparse, f"sums by index, {top_m} of {splats} splats a token"
-    return FeatureMemory(*shape, _exponential(prepared.function)), "plain sums over splats"
+    function = _exponential(prepared.function)
+    return FeatureMemory(*shape, function, native=native), "plain sums over splats"
 
 
 _Function = Callable[[tuple[Tensor, ...], Tensor], Tensor]

@@ -11,7 +11,7 @@ from ..arguments import check_implementation, check_padding_mask, check_tensors
 from .memory import Memory
 from .state import MemoryState
 
-IMPLEMENTATIONS = ("reference", "parallel", "chunked", "recurrent")
+IMPLEMENTATIONS = ("reference", "parallel", "chunked", "recurrent", "native")
 
 
 @dataclass(frozen=True, kw_only=True)

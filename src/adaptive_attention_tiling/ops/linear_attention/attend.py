@@ -10,6 +10,7 @@ from .arguments import Reading
 from .bidirectional import attend_bidirectional
 from .causal import Tokens, attend_causal
 from .memory import Memory
+from .native_memory import read_natively
 from .ragged import Ragged, from_boundaries, from_padding
 from .state import MemoryState, empty_state
 
@@ -20,6 +21,7 @@ def attend_with_memory(
     """out [B, H, T, E] in the query's dtype, and the state after the last tokens."""
     result = query.dtype
     dtype = torch.promote_types(query.dtype, torch.float32)
+    memory, chunk = read_natively(memory, (query, key, value), given, chunk=chunk)
     shared = query.shape[1] // memory.heads
     copies = memory.heads // key.shape[1]
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..softmax_attention import EMPTY, Partial, merge_partials, partial_attention
+from ..softmax_attention import (
+    EMPTY,
+    Partial,
+    merge_partials,
+    partial_attention,
+    window_attention,
+)
 from .memory import Chunk, Memory, MemorySums
+from .native_memory import NativeMemory
 from .scan import chunk_scan
 from .state import MemoryState
 
@@ -181,7 +188,7 @@ def _attend(
     memory: Memory, parameters: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
 ) -> tuple[Partial, MemorySums]:
     """A single token is written and then read: the recurrence itself, without pairs."""
-    if chunk.key.shape[2] > 1:
+    if chunk.key.shape[2] > 1 or isinstance(memory, NativeMemory):
         return memory.attend(parameters, sums, chunk)
     after = memory.absorb(parameters, sums, chunk)
     return memory.read(parameters, after, chunk.query), after
@@ -200,22 +207,14 @@ def _through_window(
     window, length = ring[0].shape[2], chunk.key.shape[2]
     fresh = chunk.key, chunk.value, chunk.gate
     key, value, gate = (torch.cat([old, new], 2) for old, new in zip(ring, fresh, strict=True))
-    bias = torch.where(gate.detach().mT > EMPTY, 0.0, EMPTY)[:, :, None]  # [B, H, 1, 1, W + L]
-    bias = bias + window_bias(length, window, like=key)
-    near = attend_shared_keys(chunk.query * scale, key, value, bias)
+    near = window_attention(
+        chunk.query, key, value, gate.detach()[..., 0] > EMPTY, window=window, scale=scale
+    )
     leaving = Chunk(
         chunk.query, key[:, :, :length], value[:, :, :length], gate[:, :, :length], chunk.decay
     )
     # Copies: views would keep the whole chunk alive at every boundary of a scan.
     return near, leaving, tuple(t[:, :, length:].clone() for t in (key, value, gate))
-
-
-def window_bias(length: int, window: int, *, like: Tensor) -> Tensor:
-    """[L, W + L]: 0 where query i may read slot j of W older keys and its L own, else -inf."""
-    i = torch.arange(length, device=like.device)[:, None]
-    j = torch.arange(length + window, device=like.device)
-    seen = (j > i) & (j <= i + window)
-    return torch.where(seen, 0.0, EMPTY).to(like)
 
 
 def attend_shared_keys(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Partial:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..softmax_attention import Partial
-from .memory import Chunk, MemorySums, normalised, without_level
+from .memory import GIVEN, Chunk, MemorySums, NativeFeatures, normalised, without_level
 
 FeatureMap = Callable[[tuple[Tensor, ...], Tensor], Tensor]
 
@@ -31,6 +31,7 @@ class FeatureMemory:
     features: int
     feature_map: FeatureMap
     kernel: Callable[[tuple[Tensor, ...], Tensor, Tensor], Tensor] | None = None
+    native: NativeFeatures = GIVEN
 
     def start(self, sums: MemorySums) -> MemorySums:
         return without_level(sums)

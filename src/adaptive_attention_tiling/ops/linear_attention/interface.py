@@ -84,7 +84,7 @@ def linear_attention(
 
 
 def chunk_length(implementation: str | None, tokens: int) -> int:
-    """Tokens that are read at once: all (parallel), one (recurrent) or `CHUNK`."""
-    if implementation is None:
+    """Tokens that torch reads at once: all (parallel), one (recurrent) or `CHUNK`."""
+    if implementation in (None, "native"):
         implementation = "parallel" if tokens <= _PARALLEL_UNTIL else "chunked"
     return {"parallel": max(1, tokens), "chunked": CHUNK, "recurrent": 1}[implementation]

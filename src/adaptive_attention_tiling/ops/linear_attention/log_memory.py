@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 
 from ..softmax_attention import EMPTY, Partial
 from .feature_memory import remaining
-from .memory import Chunk, MemorySums, normalised
+from .memory import GIVEN, Chunk, MemorySums, NativeFeatures, normalised
 
 _LEAF = 8
 
@@ -39,6 +39,7 @@ class LogMemory:
     heads: int
     features: int
     log_feature_map: LogFeatureMap
+    native: NativeFeatures = GIVEN
 
     def start(self, sums: MemorySums) -> MemorySums:
         return sums

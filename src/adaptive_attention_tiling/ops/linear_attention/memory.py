@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -36,6 +37,24 @@ class Chunk(NamedTuple):
     value: Tensor
     gate: Tensor | None
     decay: Tensor | None
+
+
+@dataclass(frozen=True)
+class NativeFeatures:
+    """How compiled kernels evaluate the features of a memory, from the memory's own tensors.
+
+    Attributes:
+        kind: one of `native.KINDS`; "given" features are evaluated in torch and then handed over.
+        constant: how many of the last features are the same for all points.
+        background: the constant weight of all pairs, of fidelities.
+    """
+
+    kind: str = "given"
+    constant: int = 0
+    background: float = 0.0
+
+
+GIVEN = NativeFeatures()
 
 
 class Memory(Protocol):
