@@ -75,7 +75,6 @@ struct KeyBlock {
   S *key;    // [kKeys / kPanel][D][kPanel]
   S *value;  // [panels of E][kKeys][kPanel]; a last panel may have one vector
   S *bias;   // [kKeys], times log2(e)
-  int64_t count;
 };
 
 // Queries of one tile, and what they have read so far.
@@ -146,15 +145,16 @@ inline void pack_keys(S *to, int64_t count, int64_t width, Row &&row) {
   }
 }
 
-// row(j) is the address of value j of E numbers; values from `count` on are zero.
-template <class S, class Row>
+// row(j) is the address of value j of E numbers; values from `count` on are zero. A block has
+// `height` values.
+template <class S, int64_t height = kKeys, class Row>
 inline void pack_values(S *to, int64_t count, int64_t width, Row &&row) {
-  const S *from[kKeys];
+  const S *from[height];
   for (int64_t j = 0; j < count; ++j) from[j] = row(j);
   for (int64_t e = 0; e < width; e += lanes<S>) {
     const int64_t panel = e / kPanel<S> * kPanel<S>;
     const int64_t panel_row = panel + lanes<S> < width ? kPanel<S> : lanes<S>;
-    S *into = to + panel * kKeys + (e - panel);
+    S *into = to + panel * height + (e - panel);
     if (e + lanes<S> <= width) {
       for (int64_t j = 0; j < count; ++j) store(into + j * panel_row, load(from[j] + e));
     } else {
@@ -162,7 +162,7 @@ inline void pack_values(S *to, int64_t count, int64_t width, Row &&row) {
         for (int64_t n = 0; n < lanes<S>; ++n)
           into[j * panel_row + n] = e + n < width ? from[j][e + n] : S(0);
     }
-    for (int64_t j = count; j < kKeys; ++j) store(into + j * panel_row, Vec<S>{});
+    for (int64_t j = count; j < height; ++j) store(into + j * panel_row, Vec<S>{});
   }
 }
 
@@ -172,28 +172,47 @@ inline void pack_bias(S *to, int64_t count, Bias &&bias) {
   for (int64_t j = 0; j < kKeys; ++j) to[j] = j < count ? bias(j) * S(kLog2e) : S(0);
 }
 
-// C[kRows, panel] (+)= A[kRows, depth] B[depth, panel], with A's rows and columns at constant
-// distances.
-template <class S, int W, int Row, int Column, bool rescale>
+// What a product finds in C: nothing, what is added to, or what is added to times factor[row].
+enum class Before { nothing, kept, shrunk };
+
+// C[R, panel] (+)= A[R, depth] B[depth, panel], with A's rows and columns at constant distances.
+template <class S, int R, int W, int Row, int Column, Before before>
 AAT_INLINE void panel_product(int64_t depth, const S *a, const S *b, S *c, int64_t c_row,
-                              const S *factor) {
-  Vec<S> total[kRows][W];
-  for (int r = 0; r < kRows; ++r)
-    for (int w = 0; w < W; ++w)
-      total[r][w] = rescale ? load(c + r * c_row + w * lanes<S>) * factor[r] : Vec<S>{};
+                              const S *factor = nullptr) {
+  Vec<S> total[R][W];
+  for (int r = 0; r < R; ++r)
+    for (int w = 0; w < W; ++w) {
+      total[r][w] = before == Before::nothing ? Vec<S>{} : load(c + r * c_row + w * lanes<S>);
+      if constexpr (before == Before::shrunk) total[r][w] *= factor[r];
+    }
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
     Vec<S> right[W];
     for (int w = 0; w < W; ++w) right[w] = load(b + w * lanes<S>);
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < R; ++r) {
       Vec<S> left = splat<S>(a[r * Row]);
       for (int w = 0; w < W; ++w) total[r][w] = left * right[w] + total[r][w];
     }
     a += Column;
     b += W * lanes<S>;
   }
-  for (int r = 0; r < kRows; ++r)
+  for (int r = 0; r < R; ++r)
     for (int w = 0; w < W; ++w) store(c + r * c_row + w * lanes<S>, total[r][w]);
+}
+
+// C[R, n] (+)= A[R, depth] B[depth, n], B in panels of `height` rows, of which `depth` from
+// `first` on are multiplied with the columns of A that begin at `a`.
+template <class S, int R, int Row, int Column, Before before>
+AAT_INLINE void panels_product(int64_t depth, const S *a, const S *b, int64_t height,
+                               int64_t first, int64_t n, S *c, int64_t c_row,
+                               const S *factor = nullptr) {
+  int64_t e = 0;
+  for (; e + kPanel<S> <= padded<S>(n); e += kPanel<S>)
+    panel_product<S, R, 2, Row, Column, before>(depth, a, b + e * height + first * kPanel<S>,
+                                                c + e, c_row, factor);
+  if (e < padded<S>(n))
+    panel_product<S, R, 1, Row, Column, before>(depth, a, b + e * height + first * lanes<S>,
+                                                c + e, c_row, factor);
 }
 
 // Which keys of a block the rows of a tile see: row r those with begin[r] <= j < end[r]. The
@@ -234,8 +253,8 @@ template <class S>
 inline void block_logits(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t width,
                          const Visible<S> &seen, S *logits) {
   for (int64_t j = seen.first; j < seen.last; j += kPanel<S>)
-    panel_product<S, 2, 1, kRows, false>(width, tile.query, keys.key + j * width, logits + j,
-                                         kKeys, nullptr);
+    panel_product<S, kRows, 2, 1, kRows, Before::nothing>(
+        width, tile.query, keys.key + j * width, logits + j, kKeys);
   if (keys.bias)
     for (int r = 0; r < kRows; ++r)
       for (int64_t j = seen.first; j < seen.last; j += lanes<S>)
@@ -287,16 +306,9 @@ inline void absorb_block(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t val
     }
     store(tile.mass + r * lanes<S>, mass);
   }
-  const int64_t out_row = padded<S>(value_width);
-  int64_t e = 0;
-  for (; e + kPanel<S> <= out_row; e += kPanel<S>)
-    panel_product<S, 2, kKeys, 1, true>(last - first, logits + first,
-                                        keys.value + e * kKeys + first * kPanel<S>, tile.out + e,
-                                        out_row, factor);
-  if (e < out_row)
-    panel_product<S, 1, kKeys, 1, true>(last - first, logits + first,
-                                        keys.value + e * kKeys + first * lanes<S>, tile.out + e,
-                                        out_row, factor);
+  panels_product<S, kRows, kKeys, 1, Before::shrunk>(last - first, logits + first, keys.value,
+                                                     kKeys, first, value_width, tile.out,
+                                                     padded<S>(value_width), factor);
 }
 
 // One block for one tile; `logits` is scratch of kRows * kKeys.

@@ -11,8 +11,8 @@ struct aat_softmax_forward {
   struct aat_view key;   /* [B, H, S, D] */
   struct aat_view value; /* [B, H, S, E] */
   struct aat_view bias;  /* [B, H, S], added to the logits of a key, or null */
-  struct aat_view out;   /* [B, H R, T, E], contiguous */
-  struct aat_view lse;   /* [B, H R, T], contiguous; -inf where nothing is seen */
+  struct aat_view out;   /* [B, H R, T, E] */
+  struct aat_view lse;   /* [B, H R, T]; -inf where nothing is seen */
   int64_t batch;
   int64_t heads;
   int64_t group; /* R */
