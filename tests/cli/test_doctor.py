@@ -6,6 +6,7 @@ import torch
 from typer.testing import CliRunner
 
 from adaptive_attention_tiling import __version__
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.cli import app, doctor
 
 
@@ -52,6 +53,54 @@ def test_every_way_to_run_says_why_or_why_not():
         assert path["why"]
 
 
+class TestNativeKernels:
+    """What doctor says is what runs."""
+
+    def found(self):
+        findings = doctor.examine()
+        path = next(path for path in findings["paths"] if path["name"] == "native kernels")
+        assert path["why"] == findings["native"]["why"]
+        assert path["available"] == (findings["native"]["instruction_set"] is not None)
+        return findings["native"]
+
+    def test_the_choice_is_told_with_its_reason(self, monkeypatch):
+        monkeypatch.delenv("AAT_NATIVE", raising=False)
+        chosen, found = native.choice(), self.found()
+        assert found["instruction_set"] == next(iter(native.runnable_sets()), None)
+        assert found["why"] == chosen.reason
+        assert found["pinned"] is None
+        assert found["sets"] == native.availability()
+        assert list(found["sets"]) == ["avx512", "avx2", "baseline"]
+
+    @pytest.mark.skipif(not native.runnable_sets(), reason="no native kernels")
+    def test_the_set_in_use_is_marked(self, monkeypatch):
+        monkeypatch.setenv("AAT_NATIVE", "baseline")
+        marked = [line.split()[0] for line in run().splitlines() if "in use" in line]
+        assert marked == ["baseline"]
+        assert "pinned by AAT_NATIVE=baseline" in run()
+
+    def test_off_is_told(self, monkeypatch):
+        monkeypatch.setenv("AAT_NATIVE", "off")
+        found = self.found()
+        assert (found["instruction_set"], found["why"]) == (None, "AAT_NATIVE=off")
+        assert found["pinned"] == "off"
+
+    def test_what_was_not_built_is_told(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("AAT_NATIVE", raising=False)
+        monkeypatch.setenv("AAT_NATIVE_LIBRARIES", str(tmp_path))
+        (tmp_path / "reason.txt").write_text("no C++ compiler\n")
+        assert self.found()["why"] == "not built: no C++ compiler"
+        assert "not built: no C++ compiler" in run()
+
+    @pytest.mark.parametrize(
+        ("pinned", "told"), [("avx3", "got 'avx3'"), ("baseline", "not built")]
+    )
+    def test_a_pin_that_cannot_hold_is_told(self, monkeypatch, tmp_path, pinned, told):
+        monkeypatch.setenv("AAT_NATIVE", pinned)
+        monkeypatch.setenv("AAT_NATIVE_LIBRARIES", str(tmp_path))
+        assert told in self.found()["why"]
+
+
 def test_what_is_missing_comes_with_its_command(monkeypatch):
     monkeypatch.setattr(doctor, "installed", lambda module: False)
     monkeypatch.setattr(doctor, "_version", lambda name: None)
@@ -70,6 +119,6 @@ def test_what_is_missing_comes_with_its_command(monkeypatch):
 
 def test_tables_show_every_finding(cache):
     output = run()
-    for heading in ("Versions", "Extras", "Models", "Ways to run", "Machine"):
+    for heading in ("Versions", "Extras", "Models", "Ways to run", "Native kernels", "Machine"):
         assert heading in output
     assert str(cache) in output

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
+from ..errors import ArgumentError, UnsupportedError
 from ..optional import install_command, installed
 
 _DISTRIBUTION = "adaptive-attention-tiling"
@@ -44,6 +45,7 @@ def examine() -> dict[str, Any]:
         "extras": list(_extras()),
         "models": list(_models()),
         "paths": list(_paths()),
+        "native": native_kernels(),
         "machine": machine(),
         "cache": _cache(),
     }
@@ -99,7 +101,8 @@ def _paths() -> Iterator[dict[str, Any]]:
     which = "has" if fused else "lacks"
     yield path("fused softmax on the CPU", fused, f"this torch {which} the operator")
     yield path("Triton kernels", False, "this version has none")
-    yield path("native kernels", False, "this version has none")
+    kernels = native_kernels()
+    yield path("native kernels", kernels["instruction_set"] is not None, kernels["why"])
 
 
 def _why_cuda() -> str:
@@ -110,6 +113,22 @@ def _why_cuda() -> str:
     if torch.version.cuda is None:
         return "this torch was built without CUDA"
     return "no CUDA device was found"
+
+
+def native_kernels() -> dict[str, Any]:
+    """The instruction set whose kernels run, or None; why; and what each set is fit for here."""
+    from ..backends import native
+
+    try:
+        chosen = native.choice()
+    except (ArgumentError, UnsupportedError) as error:  # it is pinned to what cannot run
+        chosen = native.Choice(None, str(error))
+    return {
+        "instruction_set": chosen.library.instruction_set if chosen.library else None,
+        "why": chosen.reason,
+        "pinned": os.environ.get(native.VARIABLE) or None,
+        "sets": native.availability(),
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -177,6 +196,15 @@ def _print_tables(findings: dict[str, Any], console: Console) -> None:
         console,
         "Ways to run",
         [(path["name"], _mark(path["available"]), path["why"]) for path in findings["paths"]],
+    )
+    kernels = findings["native"]
+    _print_table(
+        console,
+        "Native kernels",
+        [
+            (name, "in use" if name == kernels["instruction_set"] else "", why)
+            for name, why in kernels["sets"].items()
+        ],
     )
     _print_table(
         console,
