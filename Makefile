@@ -1,6 +1,7 @@
 # Every target makes the environment it needs in .venv; a second call finds it there.
 PYTHON ?= python3
 ARGS ?=
+SANITIZER ?= address
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,12 +39,14 @@ format: $(VENV)/dev ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A sanitizer must be loaded before everything else; what Python itself leaks is not ours.
+# The run-time library of a sanitizer must be loaded before everything else. Python frees nothing
+# at its end, so leaks are not looked for.
 sanitize: $(VENV)/dev ## run the tests of the kernels with checks of addresses and behaviour
-	$(BIN)/python csrc/build.py --sanitize address
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		AAT_NATIVE_LIBRARIES=$(CURDIR)/build/sanitize/address \
-		$(BIN)/python -m pytest -k native $(ARGS)
+	$(BIN)/python csrc/build.py --sanitize $(SANITIZER)
+	LD_PRELOAD="$$($(CXX) -print-file-name=lib$(if $(filter thread,$(SANITIZER)),t,a)san.so)" \
+		ASAN_OPTIONS=detect_leaks=0 AAT_NATIVE_LIBRARIES=$(CURDIR)/build/sanitize/$(SANITIZER) \
+		$(BIN)/python -m pytest --capture=sys -k native --ignore=tests/backends/test_native_build.py \
+		--ignore=tests/backends/test_native_hook.py $(ARGS)
 
 wheel: $(VENV)/dev ## build the wheel of this platform into dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
