@@ -107,14 +107,19 @@ AAT_INLINE QueryTile<S> tile_in(S *scratch, int64_t width, int64_t value_width) 
   return {scratch, out, mass, mass + kRows * lanes<S>};
 }
 
-// row(r) is the address of a query of D numbers; rows from `count` on are zero.
+// to[d * kRows + r] = factor row(r)[d]; rows from `count` on are zero.
 template <class S, class Row>
-inline void pack_queries(QueryTile<S> tile, int64_t count, int64_t width, S scale, Row &&row) {
-  const S unit = scale * S(kLog2e);
+inline void pack_columns(S *to, int64_t count, int64_t width, S factor, Row &&row) {
   for (int64_t r = 0; r < kRows; ++r) {
     const S *from = r < count ? row(r) : nullptr;
-    for (int64_t d = 0; d < width; ++d) tile.query[d * kRows + r] = from ? from[d] * unit : S(0);
+    for (int64_t d = 0; d < width; ++d) to[d * kRows + r] = from ? from[d] * factor : S(0);
   }
+}
+
+// row(r) is the address of a query of D numbers; rows from `count` on are zero.
+template <class S, class Row>
+AAT_INLINE void pack_queries(QueryTile<S> tile, int64_t count, int64_t width, S scale, Row &&row) {
+  pack_columns(tile.query, count, width, scale * S(kLog2e), row);
 }
 
 template <class S>

@@ -26,4 +26,31 @@ struct aat_softmax_forward {
   int64_t threads;
 };
 
+/* Gradients, from those of out and of lse (null for none). */
+struct aat_softmax_backward {
+  struct aat_view query;
+  struct aat_view key;
+  struct aat_view value;
+  struct aat_view bias;
+  struct aat_view out;
+  struct aat_view lse;
+  struct aat_view d_out;
+  struct aat_view d_lse;
+  struct aat_view d_query; /* [B, H R, T, D] */
+  struct aat_view d_key;   /* [B, H, S, D] */
+  struct aat_view d_value; /* [B, H, S, E] */
+  struct aat_view d_bias;  /* [B, H, S], or null */
+  int64_t batch;
+  int64_t heads;
+  int64_t group;
+  int64_t queries;
+  int64_t keys;
+  int64_t width;
+  int64_t value_width;
+  int64_t lower;
+  int64_t upper;
+  double scale;
+  int64_t threads;
+};
+
 #endif
