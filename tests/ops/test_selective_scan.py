@@ -22,6 +22,7 @@ B, J, N = 2, 5, 4
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
+    monkeypatch.setenv("AAT_NATIVE", "off")
     monkeypatch.setattr(chunked, "_SHORTEST", 9)
     monkeypatch.setattr(chunked, "_LONGEST", 9)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ..arguments import check_implementation
 
-IMPLEMENTATIONS = ("reference", "chunked")
+IMPLEMENTATIONS = ("reference", "chunked", "native")
 
 Shape = tuple[int, ...]
 

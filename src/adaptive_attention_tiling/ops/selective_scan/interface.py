@@ -10,8 +10,8 @@ from torch.nn.functional import silu, softplus
 from ...errors import UnsupportedError
 from ..linear_attention.ragged import Ragged, from_boundaries, from_padding
 from .arguments import Scan, check_initial_state, check_scan
-from .chunked import chunked_scan
 from .reference import reference_selective_scan
+from .scan import scan
 from .state import ScanState, fresh_state, state_after
 from .widths import channels_used
 
@@ -54,14 +54,16 @@ def selective_scan(
             then have a row for each.
         return_state: also return the state after the last token of each row (or sequence).
         rollback_limit: how many tokens `ScanState.rollback` may take back.
-        implementation: "reference" (a loop), "chunked", or None for chunked.
+        implementation: "reference" (a loop), "chunked", "native" (compiled ahead of time, on the
+            CPU), or None to choose; `explain_selective_scan` tells the choice.
 
     Returns:
         [B, T, I], or (that, state). Half precision is computed, and its state kept, in float32.
 
     Raises:
         ArgumentError: shapes, dtypes or settings that do not fit, each by name.
-        UnsupportedError: what the reference cannot do; gradients of gradients of chunks.
+        UnsupportedError: what the reference cannot do; "native" where it cannot run; gradients of
+            gradients of all but the reference.
 
     Source: Gu and Dao 2023 (arXiv 2312.00752), equations 2 and 4, algorithm 2, with their
     simplified B; the nesting of channels is ours.
@@ -84,7 +86,7 @@ def selective_scan(
     check_scan(given)
     if implementation == "reference":
         return _by_reference(given, delta_softplus, initial_state, return_state)
-    return _in_chunks(given, delta_softplus, initial_state, return_state)
+    return _scanned(given, delta_softplus, initial_state, return_state)
 
 
 def _by_reference(
@@ -118,7 +120,7 @@ def _by_reference(
     return (y, ScanState(channels, length=before.length + read)) if return_state else y
 
 
-def _in_chunks(
+def _scanned(
     given: Scan,
     delta_softplus: bool,
     initial_state: Tensor | ScanState | None,
@@ -135,7 +137,9 @@ def _in_chunks(
     tokens, read, lengths = _as_rows(rows, (x, delta, given.B, given.C), _widths(given))
     before = _state_before(initial_state, given, tokens[0])
     x_rows, delta, write, widths = tokens
-    y, channels = chunked_scan(x_rows, delta, A, write, read, before.current(A), widths=widths)
+    how = given.implementation
+    start = before.current(A, implementation=how)
+    y, channels = scan(x_rows, delta, A, write, read, start, widths=widths, implementation=how)
     assert y is not None
     if rows is not None:
         y = rows.back(y[:, None])[:, 0]
@@ -146,7 +150,9 @@ def _in_chunks(
     if given.padding is not None:
         y = y.masked_fill(~given.padding[..., None], 0.0)
     y = y.to(dtype)
-    return (y, state_after(before, channels, tokens, lengths, A)) if return_state else y
+    if not return_state:
+        return y
+    return y, state_after(before, channels, tokens, lengths, A, implementation=how)
 
 
 def _widths(given: Scan) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from ...errors import ArgumentError
 from ..carried_state import AbstractCarriedState
-from .chunked import chunked_scan
+from .scan import scan
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class ScanState(AbstractCarriedState):
         assert self.width is not None
         return self.x, self.delta, self.write, self.width
 
-    def current(self, A: Tensor) -> Tensor:
+    def current(self, A: Tensor, *, implementation: str | None = None) -> Tensor:
         """h, read again from the anchor if tokens were taken back."""
         if not self.spent:
             return self.channels
         assert self.anchor is not None
-        return absorbed(self.anchor, self.recent, A)
+        return absorbed(self.anchor, self.recent, A, implementation=implementation)
 
     def rollback(self, tokens: int) -> ScanState:
         """The state before the last `tokens` tokens of every row were read."""
@@ -87,10 +87,12 @@ class ScanState(AbstractCarriedState):
 Tokens = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, delta, write, widths
 
 
-def absorbed(state: Tensor, tokens: Tokens, A: Tensor) -> Tensor:
+def absorbed(
+    state: Tensor, tokens: Tokens, A: Tensor, *, implementation: str | None = None
+) -> Tensor:
     """h after x, delta, write, width were read."""
     x, delta, write, width = tokens
-    return chunked_scan(x, delta, A, write, None, state, widths=width)[1]
+    return scan(x, delta, A, write, None, state, widths=width, implementation=implementation)[1]
 
 
 def fresh_state(channels: Tensor, *, rollback_limit: int) -> ScanState:
@@ -113,7 +115,13 @@ def fresh_state(channels: Tensor, *, rollback_limit: int) -> ScanState:
 
 
 def state_after(
-    before: ScanState, channels: Tensor, tokens: Tokens, lengths: Tensor, A: Tensor
+    before: ScanState,
+    channels: Tensor,
+    tokens: Tokens,
+    lengths: Tensor,
+    A: Tensor,
+    *,
+    implementation: str | None = None,
 ) -> ScanState:
     """The state after `tokens`, of which row b has lengths[b], and which led to `channels`."""
     after = replace(before, channels=channels, length=before.length + lengths)
@@ -134,7 +142,7 @@ def state_after(
     x, delta, write, width = (_last(t, limit, lengths) for t in whole)
     return replace(
         after,
-        anchor=absorbed(before.anchor, gone, A),
+        anchor=absorbed(before.anchor, gone, A, implementation=implementation),
         x=x,
         delta=delta,
         write=write,

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .arguments import check_tiles
-from .chunked import chunked_scan
+from .scan import scan
 from .widths import channels_used
 
 
@@ -34,5 +34,5 @@ def tile_contributions(
     tiles = x.shape[:-2]
     flat = [t.reshape(-1, *t.shape[-2:]) for t in (x, delta, B[..., :n])]
     start = x.new_zeros(len(flat[0]), len(A), n)
-    _, end = chunked_scan(flat[0], flat[1], A[:, :n], flat[2], None, start)
+    _, end = scan(flat[0], flat[1], A[:, :n], flat[2], None, start)
     return log_decay, end.view(*tiles, len(A), n)
