@@ -68,12 +68,22 @@ inline void gemm(int64_t m, int64_t n, int64_t depth, Left<S> a, const S *b, int
 template <class S>
 inline void transpose(int64_t rows, int64_t columns, const S *from, int64_t from_row, S *to,
                       int64_t to_row) {
-  constexpr int64_t side = 8;
+  constexpr int64_t side = lanes<S>;
   for (int64_t r0 = 0; r0 < rows; r0 += side)
-    for (int64_t c0 = 0; c0 < columns; c0 += side)
-      for (int64_t c = c0; c < c0 + side && c < columns; ++c)
-        for (int64_t r = r0; r < r0 + side && r < rows; ++r)
-          to[c * to_row + r] = from[r * from_row + c];
+    for (int64_t c0 = 0; c0 < columns; c0 += side) {
+      const S *corner = from + r0 * from_row + c0;
+      S *turned = to + c0 * to_row + r0;
+      if (r0 + side <= rows && c0 + side <= columns) {
+        Vec<S> square[side];
+        for (int64_t r = 0; r < side; ++r) square[r] = load(corner + r * from_row);
+        transpose_square<S>(square);
+        for (int64_t c = 0; c < side; ++c) store(turned + c * to_row, square[c]);
+        continue;
+      }
+      for (int64_t c = 0; c < side && c0 + c < columns; ++c)
+        for (int64_t r = 0; r < side && r0 + r < rows; ++r)
+          turned[c * to_row + r] = corner[r * from_row + c];
+    }
 }
 
 }  // namespace aat
