@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .layout import TileLayout
-from .tiles import Summary, bisect_order, summarise_groups
+from .native_tree import tile_order
+from .tiles import POWER_STEPS, Summary, bisect_order, native_groups, summarise_groups
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,26 @@ class Pyramid:
             first += size
         return torch.cat(parts, 1)
 
-    def extended(self, other: Pyramid, layout: TileLayout) -> Pyramid:
+    def extended(self, other: Pyramid, layout: TileLayout, *, native: bool = False) -> Pyramid:
         """This pyramid with the tiles of `other` after its own, and all nodes they complete."""
         heights = [self.heights[0].joined(other.heights[0], 1), *self.heights[1:]]
         scale = torch.cat([self.scale, other.scale], 1)
-        return _grown(heights, list(self.children), scale, layout)
+        return _grown(heights, list(self.children), scale, layout, native)
 
 
 def build_pyramid(
-    tiles: Summary, scale: Float[Tensor, "n blocks D"], layout: TileLayout
+    tiles: Summary, scale: Float[Tensor, "n blocks D"], layout: TileLayout, *, native: bool = False
 ) -> Pyramid:
-    """The pyramid over the tiles of whole super-blocks."""
-    return _grown([tiles], [], scale, layout)
+    """The pyramid over the tiles of whole super-blocks, by torch or by compiled kernels."""
+    return _grown([tiles], [], scale, layout, native)
 
 
 def _grown(
-    heights: list[Summary], children: list[Tensor], scale: Tensor, layout: TileLayout
+    heights: list[Summary],
+    children: list[Tensor],
+    scale: Tensor,
+    layout: TileLayout,
+    native: bool,
 ) -> Pyramid:
     """Add every node whose tokens are all there."""
     blocks = scale.shape[1]
@@ -88,8 +93,12 @@ def _grown(
             index = torch.arange(len(below), device=scale.device).expand(len(scale), -1)
         else:
             metric = scale[:, units.start * span : units.stop * span].unflatten(1, (-1, span))
-            index = _close(lower.key.detach(), metric.square().mean(2).sqrt(), layout.group)
-        upper = summarise_groups(lower.picked(index), layout.group)
+            metric = metric.square().mean(2).sqrt()
+            index = _close(lower.key.detach(), metric, layout.group, native)
+        if native:
+            upper = native_groups(lower, index, layout.group)
+        else:
+            upper = summarise_groups(lower.picked(index), layout.group)
         child = index.unflatten(1, (-1, layout.group)) + below.start
         if done:
             heights[k] = heights[k].joined(upper, 1)
@@ -101,12 +110,16 @@ def _grown(
 
 
 def _close(
-    keys: Float[Tensor, "n m D"], metric: Float[Tensor, "n units D"], group: int
+    keys: Float[Tensor, "n m D"], metric: Float[Tensor, "n units D"], group: int, native: bool
 ) -> Int[Tensor, "n m"]:
     """An order of each unit's nodes in which each run of `group` lies close in key space."""
     units = metric.shape[1]
-    points = keys.unflatten(1, (units, -1)) * metric[:, :, None]
-    order = bisect_order(points.flatten(0, 1), group).unflatten(0, (-1, units))
+    cells = keys.unflatten(1, (units, -1))
+    if native:
+        order = tile_order(cells.flatten(0, 1), metric.flatten(0, 1), None, group, 0, POWER_STEPS)
+    else:
+        order = bisect_order((cells * metric[:, :, None]).flatten(0, 1), group)
+    order = order.unflatten(0, (-1, units))
     first = torch.arange(units, device=keys.device)[:, None] * order.shape[-1]
     following: Tensor = (order + first).flatten(1)
     return following

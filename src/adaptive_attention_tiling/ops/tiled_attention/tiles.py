@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .layout import TileLayout
+from .native_tree import Moments, merged_moments, tile_moments, tile_order
 
 # Halving in the 16 directions of largest variance loses nothing measurable (docs/log.md).
 _PRINCIPAL_WIDTH = 16
-_POWER_STEPS = 2
+POWER_STEPS = 2
 _TINY = 1e-30
 
 
@@ -89,7 +90,7 @@ def bisect_order(keys: Float[Tensor, "n S D"], leaf: int) -> Int[Tensor, "n S"]:
         cells = rows.view(-1, cell, width)
         cells = cells - cells.mean(1, keepdim=True)
         axis = (cells[:, -1] - cells[:, 0])[:, :, None]
-        for _ in range(_POWER_STEPS):
+        for _ in range(POWER_STEPS):
             axis = torch.bmm(cells.mT, torch.bmm(cells, axis))
         ranks = torch.bmm(cells, axis)[..., 0].argsort(dim=-1, stable=True)
         chosen = (ranks + torch.arange(0, n * size, cell, device=keys.device)[:, None]).view(-1)
@@ -103,8 +104,10 @@ def order_block(
     query_scale: Float[Tensor, "n D"],
     valid: Bool[Tensor, "n S"],
     layout: TileLayout,
+    *,
+    native: bool = False,
 ) -> Int[Tensor, "n S"]:
-    """Tile order of one super-block.
+    """Tile order of one super-block, by torch or by compiled kernels.
 
     Distances are taken in the metric diag(query_scale^2), query_scale_d = rms of the queries'
     coordinate d: two keys are close when the logits that queries give them are close. Tokens that
@@ -112,6 +115,11 @@ def order_block(
     """
     if layout.order == "contiguous":
         return torch.arange(key.shape[1], device=key.device).expand(key.shape[:2])
+    if native:
+        order: Tensor = tile_order(
+            key.detach(), query_scale, valid, layout.tile, _PRINCIPAL_WIDTH, POWER_STEPS
+        )
+        return order
     point = (key.detach() * query_scale[:, None]).masked_fill(~valid[..., None], 0.0)
     return bisect_order(_principal(point), layout.tile)
 
@@ -151,6 +159,47 @@ def summarise(
         variance=away.square().sum(2).mul_(per_token[..., None]),
         radius=away.square().sum(-1).amax(-1).sqrt() if bounds else None,
         spread=_largest_deviation(away, per_token) if bounds else None,
+    )
+
+
+def native_tiles(
+    key: Float[Tensor, "n S D"],
+    value: Float[Tensor, "n S E"],
+    valid: Bool[Tensor, "n S"],
+    order: Int[Tensor, "n S"],
+    tile: int,
+    *,
+    bounds: bool,
+) -> tuple[Tensor, Tensor, Tensor, Summary]:
+    """Tokens in the given order [n, M, L, ...], and what `summarise` finds, by compiled kernels."""
+    keys, values, member, *moments = tile_moments(key, value, valid, order, tile, bounds)
+    return keys, values, member, _summary((*moments,), bounds=bounds)
+
+
+def native_groups(lower: Summary, index: Int[Tensor, "n m"], group: int) -> Summary:
+    """`summarise_groups` of the sets that `index` lists, by compiled kernels."""
+    moments = merged_moments(
+        lower.count,
+        lower.key,
+        lower.value,
+        lower.variance,
+        lower.radius,
+        lower.spread,
+        index,
+        group,
+    )
+    return _summary(moments, bounds=lower.radius is not None)
+
+
+def _summary(moments: Moments, *, bounds: bool) -> Summary:
+    count, key, value, variance, radius, spread = moments
+    return Summary(
+        count.detach(),
+        key,
+        value,
+        variance.detach(),
+        radius.detach() if bounds else None,
+        spread.detach() if bounds else None,
     )
 
 
