@@ -15,6 +15,7 @@ from ..softmax_attention import EMPTY, Partial, partial_attention
 from .control import Control
 from .cut import AbstractDecision, ByBudget, ByResolution, ByTolerance, Cut, descend
 from .layout import TileLayout
+from .native_plan import planned, scout_costs
 from .pyramid import Pyramid, cover
 from .risk import error_cost, risk_of
 from .tiles import Summary
@@ -150,16 +151,21 @@ def cut_for_block(
     resolution: Float[Tensor, "h M"] | None,
     *,
     batch: int,
+    native: bool = False,
 ) -> Cut:
-    """What one block of queries reads of the far super-blocks."""
+    """What one block of queries reads of the far super-blocks; `native` has compiled kernels
+    price the nodes, and under a tolerance cut them.
+    """
     heads = len(scouts.lse)
-    roots = cover(far, pyramid.sizes, layout)
     if control.reads_all:
         resolution = scouts.lse.new_ones(heads, pyramid.sizes[0])
+    cost = ScoutCost(scouts, control, layout, native=native)
+    if native and resolution is None and control.budget is None:
+        return planned(*scouts, pyramid, far, control, layout, cost.worst)
+    roots = cover(far, pyramid.sizes, layout)
     if resolution is not None:
         found = descend(pyramid, roots, heads, ByResolution(pyramid, resolution, layout))
         return replace(found, exact=found.exact & (resolution > 0), looked=found.looked * 0)
-    cost = ScoutCost(scouts, control, layout)
     decision: AbstractDecision
     if control.budget is not None:
         decision = ByBudget(pyramid, cost, control.budget, batch)
@@ -175,13 +181,18 @@ class ScoutCost:
     not matter to the block. Without a tolerance an error of 1 is as bad as any.
     """
 
-    def __init__(self, scouts: Scouts, control: Control, layout: TileLayout) -> None:
+    def __init__(
+        self, scouts: Scouts, control: Control, layout: TileLayout, *, native: bool = False
+    ) -> None:
         self.scouts, self.control, self.layout = scouts, control, layout
+        self.native = native
         self.worst = 1.0 if control.tolerance is None else control.limit
         self.shown = (scouts.lse < math.inf).sum(1)[:, None].clamp_min(1)
 
     def __call__(self, nodes: Summary) -> Float[Tensor, "h m"]:
         scouts = self.scouts
+        if self.native:
+            return scout_costs(*scouts, nodes, self.control, self.layout, self.worst)
         logits = torch.baddbmm(nodes.log_count[:, None], scouts.query, nodes.key.mT)
         log_mass = logits.sub_(scouts.lse[..., None])
         cost = error_cost(log_mass, scouts.query, risk_of(nodes, self.control, self.layout))
