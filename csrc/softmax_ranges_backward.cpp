@@ -45,7 +45,7 @@ struct BackwardTile {
   S *d_out;    // [E][kRows]
   S *d_query;  // [kRows][padded D], without the scale
   S *lse;      // [kRows], times log2(e); inf where nothing was seen, so that p = 0
-  S *delta;    // [kRows]
+  S *delta;    // [kRows]: D
 };
 
 template <class S>
@@ -162,7 +162,8 @@ struct Backward {
 
   void normalise(int64_t b, int64_t h, int64_t row, S *lse, S *delta) const {
     const S seen = *rows.at(call.lse, b, h, row);
-    if (seen != -std::numeric_limits<S>::infinity()) *lse = seen * S(kLog2e);
+    if (seen == -std::numeric_limits<S>::infinity()) return;
+    *lse = seen * S(kLog2e);
     const S *out = rows.at(call.out, b, h, row), *d_out = rows.at(call.d_out, b, h, row);
     S total = 0;
     for (int64_t e = 0; e < value_width; ++e) total += out[e] * d_out[e];

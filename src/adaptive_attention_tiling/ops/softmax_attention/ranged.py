@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from .native import native_ranges, softmax_ranges
 from .partial import EMPTY, Partial, partial_attention
 
 _BLOCK = 128
@@ -56,7 +57,13 @@ def ranged_attention(
         out [B, H, R, T, E] and lse [B, H, R, T].
     """
     seen = visible_range(offset=offset, window=window, is_causal=is_causal)
-    return eager_ranged_attention(query * scale, key, value, bias, seen)
+    if native_ranges(query, key, value, bias) is not None:
+        return eager_ranged_attention(query * scale, key, value, bias, seen)
+    if bias is not None:
+        bias = (bias[:, None] if bias.dim() == 2 else bias).expand(key.shape[:3])
+    group = query.shape[1:3]
+    out, lse = softmax_ranges(query.flatten(1, 2), key, value, bias, scale, *seen)
+    return Partial(out.unflatten(1, group), lse.unflatten(1, group))
 
 
 def window_attention(
