@@ -1,1 +1,1 @@
-"""Measurements, one file a subject: `python -m benchmarks NAME [--json PATH] [--quick]`."""
+"""Measurements by name: `python -m benchmarks list`, `NAME [--json PATH] [--quick]`, `report`."""

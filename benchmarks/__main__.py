@@ -1,61 +1,91 @@
-"""Runs one benchmark by name: a module here with `main(quick) -> results as plain data`."""
+"""Runs one benchmark by name, lists them, or writes the report on all of them."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
-import pkgutil
-import platform
-import subprocess
 import sys
 from pathlib import Path
-
-# Before torch is imported by a benchmark: CPU time of one thread is what is compared.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from typing import Any
 
 
 def main() -> None:
-    names = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    options = _options()
+    # Before torch is imported.
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    from .registry import REGISTRY
+
+    if options.name == "list":
+        for name, benchmark in REGISTRY.items():
+            quick, whole = benchmark.minutes
+            sys.stdout.write(f"{name:20} {quick:>4g} / {whole:<4g} min  {benchmark.about}\n")
+    elif options.name == "report":
+        _report(options)
+    elif options.name in REGISTRY:
+        _run(options)
+    else:
+        known = ", ".join(REGISTRY)
+        sys.exit(f"no benchmark is called {options.name!r}; there are {known}, list and report")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("name", choices=[name for name in names if not name.startswith("_")])
+    parser.add_argument("name", help='a benchmark, "list" or "report"')
     parser.add_argument("--json", metavar="PATH", help="write results there; - for stdout")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
-    options = parser.parse_args()
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="1 unless given")
+    folder = parser.add_argument_group("report")
+    folder.add_argument("--results", metavar="FOLDER", help="JSON to read, and to write what lacks")
+    folder.add_argument("--read-only", action="store_true", help="run nothing, tell what there is")
+    folder.add_argument("--out", metavar="FOLDER", default="benchmarks/results")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
+    out = sys.stdout
     if options.json == "-":  # what is printed on the way must not mix with the results
-        out, sys.stdout = sys.stdout, sys.stderr
-    circumstances = _circumstances()
-    results = importlib.import_module(f"benchmarks.{options.name}").main(quick=options.quick)
-    text = json.dumps({"benchmark": options.name, **circumstances, "results": results}, indent=1)
+        sys.stdout = sys.stderr
+    text = json.dumps(measure(options.name, quick=options.quick, threads=options.threads), indent=1)
     if options.json == "-":
         out.write(text + "\n")
     elif options.json:
         Path(options.json).write_text(text + "\n")
 
 
-def _circumstances() -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
-    return {
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {_processor()}",
-    }
+def _report(options: argparse.Namespace) -> None:
+    from . import report
+    from .machine import label
+
+    name = label() + ("-quick" if options.quick else "")
+    folder = Path(options.results or f"build/benchmarks/{name}")
+    failed: list[str] = []
+    if not options.read_only:
+        failed = report.collect(folder, quick=options.quick, threads=options.threads)
+    documents = report.read(folder)
+    if not documents:
+        sys.exit(f"{folder}: holds no results")
+    path = Path(options.out) / f"{name}.md"
+    report.write(documents, path)
+    sys.stdout.write(f"{path}\n")
+    if failed:
+        sys.exit(f"failed, and left out: {', '.join(failed)}")
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), "")
+def measure(name: str, *, quick: bool, threads: int) -> dict[str, Any]:
+    import torch
+
+    from adaptive_attention_tiling.backends import memory
+
+    from . import registry
+    from .machine import circumstances, command_line
+    from .measure import Options
+
+    torch.set_num_threads(threads)
+    memory.keep_freed_memory()
+    made = circumstances(command_line(), threads)
+    results = registry.run(name, Options(quick=quick, threads=threads))
+    return {"benchmark": name, "quick": quick, **made, "results": results}
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
-"""From which length on sums over features beat all pairs, and which chunk length is best.
+"""Fidelity attention against exact attention; where features beat pairs; the best chunk length.
 
-Causal, batch 1, 8 heads, values of width 64, float32, one thread. Process CPU time, forms in
-turn, medians over rounds of the ratio of two forms in the same round.
+Causal, batch 1, 8 heads, states of width m, values of width 64, float32.
 """
 
 from __future__ import annotations
 
-import gc
 import math
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -24,46 +20,54 @@ from adaptive_attention_tiling.ops.fidelity_attention import (
     interface,
 )
 
-HEADS, E = 8, 64
+from .attentions import SDPA, fidelity, sdpa
+from .contender import Case, pinned_to
+from .gaussian_splat import PASSES
+from .job import HEADS, random_job
+from .measure import Options, run_cases, tell
+from .timing import seconds
+
+E = 64
 DIMENSIONS = (12, 16, 24, 32, 48, 64)
 CHUNKS = (64, 128, 256, 512)
 # Lengths are doubled until sums over features win, up to this one.
 LONGEST = 4096
+PAIRS_UNTIL = 2048
 
 
-def main(*, quick: bool) -> dict[str, Any]:
-    torch.set_num_threads(1)
-    dimensions = (12, 32) if quick else DIMENSIONS
-    check(dimensions)
-    rounds = 2 if quick else 5
-    results: dict[str, Any] = {"chunks": [], "crossover": []}
-    for m in dimensions:
-        for backward in (False, True):
-            row = best_chunk(m, rounds, backward=backward)
-            _tell(row)
-            results["chunks"].append(row)
-    for m in dimensions:
-        for backward in (False, True):
-            row = crossover(m, rounds, backward=backward)
-            _tell(row)
-            results["crossover"].append(row)
+def run(options: Options) -> dict[str, Any]:
+    lengths, widths = ({1024: 3}, (16,)) if options.quick else ({2048: 7, 8192: 3}, (12, 16, 32))
+    results = run_cases(case for m in widths for case in cases(m, lengths))
+    dimensions = (12,) if options.quick else DIMENSIONS
+    rounds = 2 if options.quick else 5
+    for part, measure in (("chunks", best_chunk), ("crossover", crossover)):
+        results[part] = []
+        for m in dimensions:
+            for backward in PASSES:
+                with pinned_to("off"):
+                    row = measure(m, rounds, backward=backward)
+                tell(f"{row}")
+                results[part].append(row)
     return results
 
 
-def check(dimensions: tuple[int, ...]) -> None:
-    """No time is told of a form that is wrong."""
-    for m in dimensions:
-        tensors = [t.double().detach()[:, :2] for t in _tensors(m, 300)]
-        pairs, chunked = (
-            fidelity_attention(*tensors, is_causal=True, implementation=form)
-            for form in ("parallel", "chunked")
-        )
-        short = [t[:, :, :16] for t in tensors]
-        reference = fidelity_attention(*short, is_causal=True, implementation="reference")
-        errors = (pairs - chunked).abs().max(), (pairs[:, :, :16] - reference).abs().max()
-        if not max(errors) < 1e-10:
-            raise SystemExit(f"m = {m}: forms differ by {float(max(errors)):.1e}")
-        _tell(f"m = {m}: forms agree to {float(max(errors)):.1e}")
+def cases(m: int, rounds: dict[int, int], *, heads: int = HEADS) -> Iterator[Case]:
+    for tokens, times in rounds.items():
+        for backward in PASSES:
+            job = random_job(tokens, backward=backward, heads=heads, width=m, value_width=E)
+            forms = (
+                ("parallel", "chunked", "native")
+                if tokens <= PAIRS_UNTIL
+                else ("chunked", "native")
+            )
+            wide = random_job(tokens, backward=backward, heads=heads)
+            yield Case(
+                name=f"m={m}, {tokens} tokens, {PASSES[backward]}",
+                inputs=job.inputs,
+                contenders=[sdpa(wide, rule="softmax, D=64"), *fidelity(job, forms=forms)],
+                baseline=SDPA,
+                rounds=times,
+            )
 
 
 def best_chunk(m: int, rounds: int, *, backward: bool) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def best_chunk(m: int, rounds: int, *, backward: bool) -> dict[str, Any]:
     for _ in range(rounds):
         for length in CHUNKS:
             interface.chunk_tokens = lambda _, length=length: length  # type: ignore[assignment]
-            times[length].append(_seconds(_run(tensors, "chunked", backward=backward)))
+            times[length].append(seconds(_run(tensors, "chunked", backward=backward))[0])
     interface.chunk_tokens = given
     relative = {
         length: round(median(a / b for a, b in zip(own, times[CHUNKS[1]], strict=True)), 3)
@@ -94,7 +98,7 @@ def crossover(m: int, rounds: int, *, backward: bool) -> dict[str, Any]:
         )
         # Repeated, because short calls are near the resolution of the clock.
         times = max(1, 1024 // tokens)
-        both = [(_seconds(pairs, times), _seconds(chunked, times)) for _ in range(rounds)]
+        both = [(seconds(pairs, times)[0], seconds(chunked, times)[0]) for _ in range(rounds)]
         ratios[tokens] = median(a / b for a, b in both)
         cpu_ms[tokens] = [round(1e3 * median(part), 1) for part in zip(*both, strict=True)]
         tokens *= 2
@@ -134,16 +138,3 @@ def _run(tensors: list[Tensor], form: str, *, backward: bool) -> Callable[[], No
         torch.autograd.grad(out.sum(), tensors)
 
     return both if backward else forward
-
-
-def _tell(line: object) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _seconds(run: Callable[[], None], times: int = 1) -> float:
-    gc.collect()
-    start = time.process_time()
-    for _ in range(times):
-        run()
-    return (time.process_time() - start) / times

@@ -1,6 +1,6 @@
 """The tiler's share of attention's time, its memory and growth, and what it loses to rivals.
 
-8 heads of width 64, float32, one thread, process CPU time; the tiler and torch's causal exact
+8 heads of width 64, float32, process CPU time; the tiler and torch's causal exact
 attention (1, 8, T, 64) in turn, medians over rounds of ratios in the same round. Nothing is timed
 before the tiles of both forms of the programme agree, at 8,192 tokens, with each other and with
 a plain loop in float64.
@@ -8,20 +8,16 @@ a plain loop in float64.
 
 from __future__ import annotations
 
-import gc
-import math
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import linear_regression, median
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from adaptive_attention_tiling.backends import memory
+from adaptive_attention_tiling.evaluation.theory.power_law import fitted_exponent
 from adaptive_attention_tiling.tiling.tiles import (
     TileManager,
     Tiling,
@@ -29,6 +25,10 @@ from adaptive_attention_tiling.tiling.tiles import (
     tiling_loss,
     uniform_tiling,
 )
+
+from .measure import Options, tell
+from .peak import MEBIBYTE, lifted_bytes
+from .timing import interleaved
 
 HEADS, WIDTH, BUDGET = 8, 64, 0.25
 
@@ -47,14 +47,12 @@ WHOLE = Sizes(8192, 9, (2048, 4096, 8192, 16384, 32768, 65536), 5, 8192, 8192)
 QUICK = Sizes(2048, 3, (1024, 2048, 4096), 3, 1024, 1024)
 
 
-def main(*, quick: bool) -> dict[str, Any]:
-    memory.keep_freed_memory()
-    torch.set_num_threads(1)
-    return measure(QUICK if quick else WHOLE)
+def run(options: Options) -> dict[str, Any]:
+    return measure(QUICK if options.quick else WHOLE)
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
-    results: dict[str, Any] = {"torch": torch.__version__, "threads": 1}
+    results: dict[str, Any] = {}
     results["differences"] = check(sizes.check_tokens)
     results["peak_mib"] = peaks(sizes.share_tokens)
     results["share"] = share(sizes)
@@ -93,7 +91,7 @@ def check(tokens: int) -> dict[str, float]:
     over = float((tiling.block_cost / tiler.exact_cost(tiler.super_block)).max())
     if not (max(differences.values()) < 1e-5 and over <= BUDGET):
         raise SystemExit(f"the tiler is wrong: {differences}, {over:.3f} of a budget of {BUDGET}")
-    _tell("  ".join(f"{name}: {value:.1e}" for name, value in differences.items()))
+    tell("  ".join(f"{name}: {value:.1e}" for name, value in differences.items()))
     return differences
 
 
@@ -127,15 +125,10 @@ def peaks(tokens: int) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name, run in runs.items():
         run()
-        gc.collect()
-        memory.give_back_freed_memory()
-        known, before = memory.reset_peak(), memory.resident_bytes()
-        run()
-        after = memory.peak_bytes()
-        lifted = None if not known or before is None or after is None else after - before
-        found[name] = None if lifted is None else round(lifted / 2**20, 1)
-    states_mib = states.numel() * states.element_size() / 2**20
-    _tell(f"\npeak MiB at {tokens} tokens, beside states of {states_mib:.0f}: {found}")
+        lifted = lifted_bytes(run)
+        found[name] = None if lifted is None else round(lifted / MEBIBYTE, 1)
+    states_mib = states.nbytes / MEBIBYTE
+    tell(f"\npeak MiB at {tokens} tokens, beside states of {states_mib:.0f}: {found}")
     return found
 
 
@@ -152,13 +145,13 @@ def share(sizes: Sizes) -> dict[str, Any]:
         "states, price": lambda: tiler.tile_at_price(states, price),
         "density, budget": lambda: tiler.optimize_tiling(density, BUDGET, kind="density"),
     }
-    times = interleaved(runs, sizes.share_rounds)
+    times = cpu_seconds(runs, sizes.share_rounds)
     rows = {}
-    _tell(f"\n{tokens} tokens, {HEADS} heads{'':10}{'cpu ms':>9}{'% of sdpa':>11}")
+    tell(f"\n{tokens} tokens, {HEADS} heads{'':10}{'cpu ms':>9}{'% of sdpa':>11}")
     for name, own in times.items():
         ratio = median(a / b for a, b in zip(own, times["sdpa"], strict=True))
         rows[name] = {"cpu_ms": round(1e3 * median(own), 2), "share": round(ratio, 4)}
-        _tell(f"{name:32}{rows[name]['cpu_ms']:>9}{100 * ratio:>11.2f}")
+        tell(f"{name:32}{rows[name]['cpu_ms']:>9}{100 * ratio:>11.2f}")
     return {"tokens": tokens, "budget": BUDGET, "rows": rows}
 
 
@@ -170,11 +163,10 @@ def growth(sizes: Sizes) -> dict[str, Any]:
         str(tokens): lambda states=states: tiler.optimize_tiling(states, BUDGET)
         for tokens, states in texts.items()
     }
-    times = interleaved(runs, sizes.growth_rounds)
+    times = cpu_seconds(runs, sizes.growth_rounds)
     curve = {name: round(1e3 * median(own), 2) for name, own in times.items()}
-    x, y = zip(*((math.log(int(t)), math.log(ms)) for t, ms in curve.items()), strict=True)
-    exponent = round(linear_regression(x, y).slope, 3)
-    _tell(f"\ncpu ms over tokens: {curve}; length to the power {exponent}")
+    exponent = round(fitted_exponent([int(t) for t in curve], list(curve.values())), 3)
+    tell(f"\ncpu ms over tokens: {curve}; length to the power {exponent}")
     return {"cpu_ms": curve, "exponent": exponent}
 
 
@@ -194,7 +186,7 @@ def rivals(tokens: int) -> list[dict[str, Any]]:
         ),
     }
     rows = []
-    _tell(f"\n{'energy lost, %':24}{'budget':>8}" + "".join(f"{way:>23}" for way in ways))
+    tell(f"\n{'energy lost, %':24}{'budget':>8}" + "".join(f"{way:>23}" for way in ways))
     signals = {"noise": noise, "calm and wild": walks(tokens), "plateaus": jumps.cumsum(1)}
     for name, states in signals.items():
         mean = states.unflatten(1, (-1, tiler.super_block)).mean(2, keepdim=True)
@@ -206,30 +198,15 @@ def rivals(tokens: int) -> list[dict[str, Any]]:
             }
             rows.append({"signal": name, "budget": budget, "lost": lost})
             figures = "".join(f"{100 * share:>23.3f}" for share in lost.values())
-            _tell(f"{name:24}{budget:>8}{figures}")
+            tell(f"{name:24}{budget:>8}{figures}")
     return rows
 
 
-def interleaved(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each run in each round; which runs first changes by round."""
-    names = list(runs)
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        gc.collect()
-        for number in range(len(names)):
-            name = names[(number + turn) % len(names)]
-            start = time.process_time()
-            runs[name]()
-            times[name].append(time.process_time() - start)
-    return times
+def cpu_seconds(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Of each run in each round."""
+    times = interleaved(list(runs.values()), rounds)
+    return {name: [cpu for cpu, _ in own] for name, own in zip(runs, times, strict=True)}
 
 
 def _largest(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

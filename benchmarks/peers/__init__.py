@@ -1,0 +1,1 @@
+"""Other people's attention, and plain ways to write the same: what is compared with."""
