@@ -34,7 +34,7 @@ class Head {
     const int64_t features = padded<S>(call.features), values = padded<S>(call.value_width);
     const int64_t rows = kBlock * call.group;
     return FeatureMap<S>(source_of(call)).scratch(kBlock) + (2 * kBlock + rows + 2) * features +
-           (kBlock + rows + call.features) * values + 2 * rows;
+           (kBlock + rows + call.features) * values + (2 + lanes<S>) * padded<S>(rows);
   }
 
   Head(const aat_memory_scan &call, S *memory)
@@ -59,8 +59,9 @@ class Head {
     value_ = take(kBlock * values_);
     out_ = take(kBlock * call.group * values_);
     state_ = take(call.features * values_);
-    total_ = take(kBlock * call.group);
-    top_ = take(kBlock * call.group);
+    total_ = take(padded<S>(kBlock * call.group));
+    top_ = take(padded<S>(kBlock * call.group));
+    partial_ = take(lanes<S> * padded<S>(kBlock * call.group));
   }
 
   void run(int64_t b, int64_t h) {
@@ -157,33 +158,60 @@ class Head {
   void in_order(int64_t t, int64_t block) {
     const S *decay = nullptr;
     if (call_.decay.data) decay = at<S>(call_.decay, b_, h_) + t * call_.decay.stride[2];
-    for (int64_t n = 0; n < block; ++n) {
-      const S *forget = decay ? decay + n * call_.decay.stride[2] : nullptr;
-      S *written = written_ + n * features_;
-      if (call_.logarithms)
-        raise_levels(forget, written, gamma_ + n * features_);
-      else if (forget)
-        gamma_[n] = exp_of(*forget);
-      for (int64_t s = 0; s < features_; s += lanes<S>) {
-        Vec<S> mass = load(mass_ + s);
-        if (call_.logarithms) mass = mass * load(gamma_ + n * features_ + s);
-        if (forget_ == Forget::together) mass = mass * gamma_[n];
-        store(mass_ + s, mass + load(written + s));
+    if (call_.logarithms) {
+      for (int64_t n = 0; n < block; ++n) {
+        raise_levels(decay, written_ + n * features_, gamma_ + n * features_);
+        if (decay) decay += call_.decay.stride[2];
+        for (int64_t q = n * call_.group; q < (n + 1) * call_.group; ++q) weigh_logarithms(q);
       }
-      if (call_.query.data) weigh(n);
+    } else if (decay) {
+      for (int64_t n = 0; n < block; ++n) gamma_[n] = exp_of(decay[n * call_.decay.stride[2]]);
+      weigh<true, true>(block);
+    } else {
+      weigh<true, false>(block);
     }
-    walk<S>({block, call_.query.data ? call_.group : 0, call_.features, call_.value_width, written_,
-             read_, gamma_, features_, value_, out_, values_, state_},
+    walk<S>({block, call_.group, call_.features, call_.value_width, written_, read_, gamma_,
+             features_, value_, out_, values_, state_},
             forget_);
   }
 
   void from_fixed(int64_t block) {
-    for (int64_t n = 0; n < block; ++n) weigh(n);
+    if (call_.logarithms)
+      for (int64_t q = 0; q < block * call_.group; ++q) weigh_logarithms(q);
+    else
+      weigh<false, false>(block);
     gemm<S, Into::add>(block * call_.group, call_.value_width, call_.features,
                        Left<S>{read_, features_, 1}, state_, values_, out_, values_);
   }
 
-  // Logarithms become factors: those of the new key, and those of what was read before.
+  // The masses that queries find, while keys (if there are any) add to them.
+  template <bool keys, bool forget>
+  void weigh(int64_t block) {
+    const int64_t group = call_.group, rows = block * group;
+    std::memset(partial_, 0, rows * lanes<S> * sizeof(S));
+    for (int64_t s = 0; s < features_; s += lanes<S>) {
+      Vec<S> mass = load(mass_ + s);
+      const S *read = read_ + s;
+      S *partial = partial_;
+      for (int64_t n = 0; n < block; ++n) {
+        if (forget) mass = mass * gamma_[n];
+        if (keys) mass += load(written_ + n * features_ + s);
+        for (int64_t r = 0; r < group; ++r, read += features_, partial += lanes<S>)
+          store(partial, load(read) * mass + load(partial));
+      }
+      if (keys) store(mass_ + s, mass);
+    }
+    for (int64_t q = 0; q < rows; q += lanes<S>) {
+      Vec<S> lane[lanes<S>], total{};
+      for (int i = 0; i < lanes<S>; ++i) lane[i] = load(partial_ + (q + i) * lanes<S>);
+      transpose_square<S>(lane);
+      for (int i = 0; i < lanes<S>; ++i) total += lane[i];
+      store(total_ + q, total);
+    }
+  }
+
+  // Logarithms become factors: those of the new key, and those of what was read before; the masses
+  // follow.
   void raise_levels(const S *decay, S *written, S *gamma) {
     for (int64_t s = 0; s < features_; s += lanes<S>) {
       Vec<S> kept = load(level_ + s);
@@ -196,6 +224,7 @@ class Head {
       store(written + s, select<S>(level == kNothing, Vec<S>{}, select<S>(higher, one, below)));
       store(gamma + s, select<S>(higher, below, one));
       store(level_ + s, level);
+      store(mass_ + s, load(mass_ + s) * load(gamma + s) + load(written + s));
     }
   }
 
@@ -206,20 +235,9 @@ class Head {
     return rest;
   }
 
-  // What the queries of one token find: the mass, and with logarithms the largest of them, by
-  // which weights are divided.
-  void weigh(int64_t n) {
-    for (int64_t q = n * call_.group; q < (n + 1) * call_.group; ++q) {
-      S *read = read_ + q * features_;
-      top_[q] = call_.logarithms ? divide_by_largest(read) : S(0);
-      Vec<S> total{};
-      for (int64_t s = 0; s < features_; s += lanes<S>)
-        total = load(read + s) * load(mass_ + s) + total;
-      total_[q] = sum<S>(total);
-    }
-  }
-
-  S divide_by_largest(S *read) const {
+  // Logarithms become weights relative to the largest; the mass that they find.
+  void weigh_logarithms(int64_t q) {
+    S *read = read_ + q * features_;
     Vec<S> most = splat<S>(kNothing);
     for (int64_t s = 0; s < features_; s += lanes<S>) {
       const Vec<S> logs = load(read + s) + load(level_ + s);
@@ -228,8 +246,14 @@ class Head {
     }
     S top = largest<S>(most);
     if (top == kNothing) top = 0;
-    for (int64_t s = 0; s < features_; s += lanes<S>) store(read + s, exp(load(read + s) - top));
-    return top;
+    Vec<S> total{};
+    for (int64_t s = 0; s < features_; s += lanes<S>) {
+      const Vec<S> weight = exp(load(read + s) - top);
+      store(read + s, weight);
+      total = weight * load(mass_ + s) + total;
+    }
+    top_[q] = top;
+    total_[q] = sum<S>(total);
   }
 
   void give(int64_t t, int64_t block) const {
@@ -240,11 +264,13 @@ class Head {
       for (int64_t n = 0; n < block; ++n, out += call_.out.stride[2]) {
         const int64_t q = n * call_.group + r;
         const bool nothing = total_[q] <= std::numeric_limits<S>::min();
-        lse[n] = nothing ? kNothing : std::log(total_[q]) + top_[q];
+        lse[n] = nothing ? kNothing : std::log(total_[q]) + (call_.logarithms ? top_[q] : S(0));
         S *row = out_ + q * values_;
         const S share = nothing ? S(1) : S(1) / total_[q];
-        for (int64_t e = 0; e < values_; e += lanes<S>) store(row + e, load(row + e) * share);
-        std::memcpy(out, row, call_.value_width * sizeof(S));
+        int64_t e = 0;
+        for (; e + lanes<S> <= call_.value_width; e += lanes<S>)
+          store(out + e, load(row + e) * share);
+        for (; e < call_.value_width; ++e) out[e] = row[e] * share;
       }
     }
   }
@@ -253,7 +279,7 @@ class Head {
   FeatureMap<S> map_;
   int64_t features_, values_, b_ = 0, h_ = 0;
   Forget forget_;
-  S *written_, *gamma_, *read_, *mass_, *level_, *value_, *out_, *state_, *total_, *top_;
+  S *written_, *gamma_, *read_, *mass_, *level_, *value_, *out_, *state_, *total_, *top_, *partial_;
 };
 
 template <class S>
