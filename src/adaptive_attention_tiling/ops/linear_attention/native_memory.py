@@ -16,6 +16,7 @@ from .feature_memory import FeatureMemory
 from .log_memory import LogMemory
 from .memory import Chunk, Memory, MemorySums
 from .native import memory_absorb, memory_read, memory_scan
+from .native_backward import kept_tokens
 
 # Features that torch evaluates are held for this many tokens at once.
 _GIVEN_AT_ONCE = 512
@@ -53,7 +54,7 @@ class NativeMemory:
             chunk.decay,
             *sums,
             *self._features(tensors),
-            0,
+            kept_tokens(self.features) if _differentiated((*tensors, *sums, *chunk)) else 0,
         )
         return self._part(out, lse), MemorySums(*after)
 
@@ -91,6 +92,10 @@ class NativeMemory:
         return Partial(out.unflatten(1, shape), lse.unflatten(1, shape))
 
 
+def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors if t is not None)
+
+
 def native_memory(
     memory: Memory, tensors: Iterable[Tensor | None]
 ) -> tuple[NativeMemory | None, str]:
@@ -103,8 +108,8 @@ def native_memory(
     chosen = native.choice()
     if chosen.library is None:
         return None, chosen.reason
-    if torch.is_grad_enabled() and any(t.requires_grad for t in present):
-        return None, "gradients are asked for"
+    if isinstance(memory, LogMemory) and _differentiated(present):
+        return None, "gradients of sums in log space are asked for"
     return NativeMemory(memory), f"compiled for {chosen.library.instruction_set}"
 
 
