@@ -1,8 +1,9 @@
-"""Attention over a range of keys, in plain torch, against one mask over all pairs."""
+"""Attention over a range of keys, in torch and in kernels, against one mask over all pairs."""
 
 import pytest
 import torch
 
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.ops.softmax_attention import (
     EMPTY,
     Partial,
@@ -10,6 +11,11 @@ from adaptive_attention_tiling.ops.softmax_attention import (
     window_attention,
 )
 from adaptive_attention_tiling.testing import assert_close
+
+
+@pytest.fixture(autouse=True, params=("off", *native.runnable_sets()[:1]))
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.VARIABLE, request.param)
 
 
 def inputs(T, S, *, B=2, H=2, R=2, D=4, E=3, dtype=torch.float64):
