@@ -433,7 +433,8 @@ def test_softmax_over_the_sum_is_another_function():
     assert float(difference.detach().abs().max()) > 1e-2
 
 
-def test_explain_names_the_memory_and_the_reason():
+def test_explain_names_the_memory_and_the_reason(monkeypatch):
+    monkeypatch.setenv("AAT_NATIVE", "off")  # the choice among the torch forms
     short, long = torch.zeros(1, H, 8, D), torch.zeros(1, H, 5000, D)
     assert explain_splat_attention(short, field()).implementation == "parallel"
     assert "plain sums" in str(explain_splat_attention(long, field()))
