@@ -32,6 +32,9 @@ def solve(sweep: AbstractSweep, price: Float[Tensor, " n"]) -> Solution:
 
     Whoever has arrived writes to a column that is cut off.
     """
+    if sweep.programme is not None:
+        length, span, loss, cost = sweep.programme.solved(price, sweep.losses)
+        return Solution(length, span, loss, cost / sweep.offered.units)
     best, offered = sweep.best(price[None])[:, 0], sweep.offered
     starts, levels = sweep.last_tiles(best, price)
     n, positions = len(price), offered.positions
@@ -61,6 +64,8 @@ def least_loss_within(sweep: AbstractSweep, most: float) -> Float[Tensor, " n"]:
     its own way: others do not touch its result.
     """
     units = int(most * sweep.offered.units)
+    if sweep.programme is not None:
+        return sweep.programme.price_within(_tried(sweep), units, len(sweep.scale))
     dear, cheap = _bracket(sweep, units)
     while True:
         price = ((cheap[2] - dear[2]) / (dear[1] - cheap[1]).clamp_min(1)).floor()
@@ -79,11 +84,16 @@ def _bracket(sweep: AbstractSweep, units: int) -> tuple[Float[Tensor, "3 n"], Fl
 
     Where even price 0 is within, both are its point.
     """
-    typical = sweep.highest / (2 * sweep.offered.tokens * sweep.offered.units)
-    tried = [0, *(int(typical * power) for power in (0.03, 0.3, 1, 4)), sweep.highest]
-    points = _points(sweep, torch.tensor(tried).double()[:, None].expand(-1, len(sweep.scale)))
+    points = _points(sweep, _tried(sweep)[:, None].expand(-1, len(sweep.scale)))
     first = (points[1] <= units).long().argmax(0)
     return _column(points, (first - 1).clamp_min(0)), _column(points, first)
+
+
+def _tried(sweep: AbstractSweep) -> Float[Tensor, " J"]:
+    """The first prices, in quanta: free, around the typical one, and the highest."""
+    typical = sweep.highest / (2 * sweep.offered.tokens * sweep.offered.units)
+    tried = [0, *(int(typical * power) for power in (0.03, 0.3, 1, 4)), sweep.highest]
+    return torch.tensor(tried).double()
 
 
 def _column(points: Float[Tensor, "3 J n"], index: Int[Tensor, " n"]) -> Float[Tensor, "3 n"]:

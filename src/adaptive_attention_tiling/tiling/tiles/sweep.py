@@ -19,7 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...backends import native
 from .loss import prefix_losses, span_losses
+from .native import Programme, kernels_for
+from .native import prefix_losses as native_prefix_losses
 from .offers import Offers
 
 
@@ -30,7 +33,12 @@ class AbstractSweep(ABC):
         offered: what may be cut.
         scale: energy at stake, no less than any tiling loses [n].
         highest: a price at which the cheapest tiling is best, in quanta a unit of cost.
+        losses: the energies that `lost` tells of, super-blocks last.
+        programme: the same search by compiled kernels, or None where torch does it.
     """
+
+    losses: Float[Tensor, "R K n"]
+    programme: Programme | None = None
 
     def __init__(self, offered: Offers, scale: Float[Tensor, " n"]) -> None:
         self.offered, self.scale = offered, scale
@@ -79,11 +87,26 @@ class AbstractSweep(ABC):
 class SpanSweep(AbstractSweep):
     """Any sizes and segments: a table of what each span loses [R, K, n]. O(P^2 R)."""
 
-    def __init__(self, signal: Float[Tensor, "n L *C"], offered: Offers) -> None:
+    def __init__(
+        self,
+        signal: Float[Tensor, "n L *C"],
+        offered: Offers,
+        library: native.Library | None = None,
+    ) -> None:
         self.losses = span_losses(signal, offered)
         super().__init__(offered, self.losses.amax((0, 1)) * offered.positions)
         self.table = self.quanta(self.losses) * 2**self.bits
         self.cost = offered.in_units(offered.rows)
+        if library is not None:
+            self.programme = Programme(
+                library,
+                offered,
+                self.bits,
+                table=self.table,
+                costs=self.cost.contiguous(),
+                start=offered.start,
+                pair=torch.tensor([0, *(pairs.stop for pairs, _ in offered.ending)]),
+            )
 
     def best(self, price: Float[Tensor, "J n"]) -> Float[Tensor, "P J n"]:
         spans = self._priced(0, price)
@@ -128,8 +151,16 @@ class PrefixSweep(AbstractSweep):
     best one at each R is that of least V_a - prefix_a(R), which is kept as b goes on.
     """
 
-    def __init__(self, signal: Float[Tensor, "n L *C"], offered: Offers) -> None:
-        self.losses = prefix_losses(signal, offered)
+    def __init__(
+        self,
+        signal: Float[Tensor, "n L *C"],
+        offered: Offers,
+        library: native.Library | None = None,
+    ) -> None:
+        if library is None or signal.dim() == 2:
+            self.losses = prefix_losses(signal, offered)
+        else:
+            self.losses = native_prefix_losses(library, signal, offered)
         super().__init__(offered, self.losses[:, -1].amax(0))
         inside = self.quanta(self.losses.diff(dim=1)) * 2**self.bits
         prefix = torch.nn.functional.pad(inside.cumsum(1), (0, 0, 1, 0))
@@ -137,6 +168,15 @@ class PrefixSweep(AbstractSweep):
         rows = (offered.borders // torch.tensor(offered.spans)[:, None]).double()
         self.rows = offered.in_units(rows).T.contiguous()
         self.overhead = int(offered.overhead * offered.units)
+        if library is not None:
+            self.programme = Programme(
+                library,
+                offered,
+                self.bits,
+                prefix=self.prefix,
+                rows=self.rows,
+                overhead=self.overhead,
+            )
 
     def best(self, price: Float[Tensor, "J n"]) -> Float[Tensor, "P J n"]:
         ahead = self._priced(price)
@@ -170,6 +210,7 @@ class PrefixSweep(AbstractSweep):
 
 
 def sweep_of(signal: Float[Tensor, "n L *C"], offered: Offers) -> AbstractSweep:
-    """The faster form, where it applies."""
+    """The faster form, where it applies, by the kernels that run here."""
     is_simple = offered.is_aligned and offered.is_free
-    return (PrefixSweep if is_simple else SpanSweep)(signal, offered)
+    form = PrefixSweep if is_simple else SpanSweep
+    return form(signal, offered, kernels_for(signal).library)
