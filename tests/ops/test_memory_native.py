@@ -394,6 +394,15 @@ def test_tensors_of_two_precisions_are_refused():
         memory_scan(*arguments)
 
 
+def test_a_pinned_torch_form_stays_in_torch_near_and_far(monkeypatch):
+    draw = Draw()
+    tensors, field = draw.inputs(20), draw.field()
+    options = {"is_causal": True, "enable_gqa": True, "window": 3, "implementation": "parallel"}
+    out = splat_attention(*tensors, field, **options)
+    monkeypatch.setenv(native.VARIABLE, "off")
+    assert_bit_equal(out, splat_attention(*tensors, field, **options))
+
+
 def test_native_is_chosen_and_explained(instruction_set):
     draw = Draw()
     query, key, value = draw.inputs(20, G=4)

@@ -14,6 +14,7 @@ from ..softmax_attention import (
     partial_attention,
     window_attention,
 )
+from ..softmax_attention.ranged import eager_ranged_attention, visible_range
 from .memory import Chunk, Memory, MemorySums
 from .native_memory import NativeMemory
 from .scan import chunk_scan
@@ -147,6 +148,7 @@ def scan_causally(
         hold = torch.where(_live(tokens), 0.0, EMPTY).to(tokens.key)[:, None, :, None]
         hold = hold.expand(*tokens.key.shape[:3], 1)
     present = (gate is not None, tokens.decay is not None)
+    natively = isinstance(memory, NativeMemory)
 
     def step(
         parameters: tuple[Tensor, ...], carry: tuple[Tensor, ...], inputs: tuple[Tensor, ...]
@@ -158,7 +160,7 @@ def scan_causally(
         if not window:
             part, after = _attend(memory, parameters, MemorySums(*carry), piece)
             return _outputs(part), after
-        near, far, ring = _through_window(piece, carry[3:], scale)
+        near, far, ring = _through_window(piece, carry[3:], scale, natively=natively)
         if holding is not None:
             assert far.gate is not None
             far = far._replace(gate=far.gate + holding)
@@ -200,16 +202,20 @@ def _outputs(part: Partial) -> tuple[Tensor, Tensor]:
 
 
 def _through_window(
-    chunk: Chunk, ring: tuple[Tensor, ...], scale: float
+    chunk: Chunk, ring: tuple[Tensor, ...], scale: float, *, natively: bool
 ) -> tuple[Partial, Chunk, tuple[Tensor, ...]]:
     """The chunk's queries on their last W keys; the chunk of keys that leave; the new ring."""
     assert chunk.gate is not None
     window, length = ring[0].shape[2], chunk.key.shape[2]
     fresh = chunk.key, chunk.value, chunk.gate
     key, value, gate = (torch.cat([old, new], 2) for old, new in zip(ring, fresh, strict=True))
-    near = window_attention(
-        chunk.query, key, value, gate.detach()[..., 0] > EMPTY, window=window, scale=scale
-    )
+    visible = gate.detach()[..., 0] > EMPTY
+    if natively:
+        near = window_attention(chunk.query, key, value, visible, window=window, scale=scale)
+    else:
+        bias = torch.where(visible, 0.0, EMPTY).to(key)
+        seen = visible_range(offset=window, window=window, is_causal=True)
+        near = eager_ranged_attention(chunk.query * scale, key, value, bias, seen)
     leaving = Chunk(
         chunk.query, key[:, :, :length], value[:, :, :length], gate[:, :, :length], chunk.decay
     )
