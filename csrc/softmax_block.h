@@ -221,37 +221,56 @@ AAT_INLINE void panels_product(int64_t depth, const S *a, const S *b, int64_t he
 }
 
 // Which keys of a block the rows of a tile see: row r those with begin[r] <= j < end[r]. The
-// panels that some row sees are read; `whole` says that every row sees all keys in them.
+// panels in first <= j < last are read; every row sees all keys in open <= j < shut, in whole
+// vectors.
 template <class S>
 struct Visible {
   int64_t begin[kRows], end[kRows];
-  int64_t first, last;
-  bool whole;
+  int64_t first, last, open, shut;
 
   static AAT_INLINE Visible all() {
     Visible seen;
     for (int r = 0; r < kRows; ++r) seen.begin[r] = 0, seen.end[r] = kKeys;
-    seen.first = 0;
-    seen.last = kKeys;
-    seen.whole = true;
+    seen.first = seen.open = 0;
+    seen.last = seen.shut = kKeys;
     return seen;
   }
 
-  // begin <= end for each row, within [0, count]; rows without keys have begin = end.
+  // begin <= end for each row, within [0, kKeys]; rows without keys have begin = end.
   AAT_INLINE void settle() {
-    int64_t from = kKeys, until = 0;
+    int64_t from = kKeys, until = 0, most = 0, least = kKeys;
     for (int r = 0; r < kRows; ++r) {
+      most = begin[r] > most ? begin[r] : most;
+      least = end[r] < least ? end[r] : least;
       if (begin[r] >= end[r]) continue;
-      if (begin[r] < from) from = begin[r];
-      if (end[r] > until) until = end[r];
+      from = begin[r] < from ? begin[r] : from;
+      until = end[r] > until ? end[r] : until;
     }
     first = from / kPanel<S> * kPanel<S>;
     last = (until + kPanel<S> - 1) / kPanel<S> * kPanel<S>;
     if (last < first) last = first;
-    whole = true;
-    for (int r = 0; r < kRows; ++r) whole &= begin[r] <= first && end[r] >= last;
+    open = padded<S>(most);
+    open = open < first ? first : open > last ? last : open;
+    shut = least / lanes<S> * lanes<S>;
+    shut = shut < open ? open : shut > last ? last : shut;
   }
 };
+
+// Hides keys from .. until of a block from the rows that do not see them.
+template <class S>
+AAT_INLINE void hide(const Visible<S> &seen, int64_t from, int64_t until, S *logits) {
+  const Vec<S> hidden = splat<S>(-std::numeric_limits<S>::infinity());
+  Vec<S> number;
+  for (int i = 0; i < lanes<S>; ++i) number[i] = S(i);
+  for (int64_t j = from; j < until; j += lanes<S>) {
+    const Vec<S> at = number + splat<S>(S(j));
+    for (int r = 0; r < kRows; ++r) {
+      S *here = logits + r * kKeys + j;
+      const IntVec<S> shown = (at >= S(seen.begin[r])) & (at < S(seen.end[r]));
+      store(here, select<S>(shown, load(here), hidden));
+    }
+  }
+}
 
 // logits[r * kKeys + j] for the panels that are seen; -inf where a key is hidden from a row.
 template <class S>
@@ -264,18 +283,8 @@ inline void block_logits(QueryTile<S> tile, const KeyBlock<S> &keys, int64_t wid
     for (int r = 0; r < kRows; ++r)
       for (int64_t j = seen.first; j < seen.last; j += lanes<S>)
         store(logits + r * kKeys + j, load(logits + r * kKeys + j) + load(keys.bias + j));
-  if (seen.whole) return;
-  const Vec<S> hidden = splat<S>(-std::numeric_limits<S>::infinity());
-  Vec<S> number;
-  for (int i = 0; i < lanes<S>; ++i) number[i] = S(i);
-  for (int r = 0; r < kRows; ++r) {
-    const Vec<S> begin = splat<S>(S(seen.begin[r])), end = splat<S>(S(seen.end[r]));
-    for (int64_t j = seen.first; j < seen.last; j += lanes<S>) {
-      const Vec<S> at = number + splat<S>(S(j));
-      S *here = logits + r * kKeys + j;
-      store(here, select<S>((at >= begin) & (at < end), load(here), hidden));
-    }
-  }
+  hide(seen, seen.first, seen.open, logits);
+  hide(seen, seen.shut, seen.last, logits);
 }
 
 // Adds the keys whose logits are given, logits[r * kKeys + j] for first <= j < last (multiples of

@@ -35,10 +35,13 @@ struct SoftmaxRows {
     // Ranges move on with the rows.
     if (begin(last - 1) <= key && end(row) >= key + kKeys) return Visible<S>::all();
     Visible<S> seen;
+    int64_t place = row / group, until = (place + 1) * group;  // the first row of the next place
+    const int64_t stop = keys - key < kKeys ? keys - key : kKeys;
     for (int64_t r = 0; r < kRows; ++r) {
+      if (row + r == until) ++place, until += group;
       const bool there = row + r < last;
-      seen.begin[r] = there ? clamp(begin(row + r) - key, 0, kKeys) : 0;
-      seen.end[r] = there ? clamp(end(row + r) - key, 0, kKeys) : 0;
+      seen.begin[r] = there ? clamp(place + lower - key, 0, stop) : 0;
+      seen.end[r] = there ? clamp(place + upper - key, seen.begin[r], stop) : 0;
     }
     seen.settle();
     return seen;
