@@ -415,8 +415,12 @@ def test_native_is_chosen_and_explained(instruction_set):
         splat_attention(query, key, value, field, **options),
         splat_attention(query, key, value, field, **options, implementation="native"),
     )
-    long = torch.zeros(1, 1, 5000, 12)
-    assert explain_fidelity_attention(long, long).implementation == "native"
+
+
+def test_pairs_of_states_are_weighed_only_where_that_is_cheaper():
+    short, long = torch.zeros(1, 1, 60, 12), torch.zeros(1, 1, 200, 12)
+    assert explain_fidelity_attention(short, short, is_causal=True).implementation == "parallel"
+    assert explain_fidelity_attention(long, long, is_causal=True).implementation == "native"
 
 
 def test_what_cannot_be_read_natively_is_refused_with_the_reason(monkeypatch):

@@ -219,11 +219,12 @@ def explain_fidelity_attention(
 
 def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
     kernel = _kernel(key, BACKGROUND)
-    tokens, limit = key.shape[2], crossover_tokens(kernel.features, is_causal=is_causal)
+    found, why = native_memory(_memory(kernel, key.shape[1]), (query, key))
+    limit = crossover_tokens(kernel.features, is_causal=is_causal, native=found is not None)
+    tokens = key.shape[2]
     if tokens <= limit:
         return "parallel", f"quadratic: {tokens} tokens, and up to {limit} pairs are cheaper"
     linear = f"linear: {tokens} tokens, more than the {limit} up to which pairs are cheaper"
-    found, why = native_memory(_memory(kernel, key.shape[1]), (query, key))
     if found is not None:
         return "native", f"{linear}; {why}"
     return "chunked", f"{linear}; not native: {why}"
