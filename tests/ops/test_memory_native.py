@@ -15,7 +15,10 @@ from adaptive_attention_tiling.ops.fidelity_attention import (
     fidelity_attention,
 )
 from adaptive_attention_tiling.ops.gaussian_splat import explain_splat_attention, splat_attention
-from adaptive_attention_tiling.ops.linear_attention import linear_attention
+from adaptive_attention_tiling.ops.linear_attention import (
+    explain_linear_attention,
+    linear_attention,
+)
 from adaptive_attention_tiling.ops.linear_attention.native import (
     memory_absorb,
     memory_read,
@@ -407,9 +410,9 @@ def test_native_is_chosen_and_explained(instruction_set):
     draw = Draw()
     query, key, value = draw.inputs(20, G=4)
     field = draw.field(H=4)
-    chosen = explain_splat_attention(query, field)
-    assert chosen.implementation == "native"
-    assert instruction_set in chosen.reason
+    for chosen in (explain_splat_attention(query, field), explain_linear_attention(query, key)):
+        assert chosen.implementation == "native"
+        assert instruction_set in chosen.reason
     options = {"is_causal": True}
     assert_bit_equal(
         splat_attention(query, key, value, field, **options),

@@ -14,10 +14,9 @@ from ..linear_attention import MemoryState
 from ..linear_attention.arguments import IMPLEMENTATIONS, Reading, check_arguments
 from ..linear_attention.attend import attend_with_memory
 from ..linear_attention.feature_memory import FeatureMemory
-from ..linear_attention.interface import chunk_length
+from ..linear_attention.interface import chunk_length, explain_reading
 from ..linear_attention.log_memory import LogMemory
 from ..linear_attention.memory import GIVEN, Memory, NativeFeatures
-from ..linear_attention.native_memory import native_memory
 from ..linear_attention.sparse_memory import SparseMemory, masked_to_top
 from .field import Field
 from .reference import reference_splat_attention
@@ -198,17 +197,8 @@ def explain_splat_attention(
     """Which implementation and which form of memory `splat_attention` takes here, and why."""
     check_implementation(implementation, IMPLEMENTATIONS)
     memory, form = _memory(field, decay, top_m)
-    if implementation is not None:
-        return Explanation(implementation, f"pinned by the caller; {form}")
-    found, why = native_memory(memory, (query, decay))
-    if found is not None:
-        return Explanation("native", f"{why}; {form}")
-    tokens = query.shape[2]
-    if chunk_length(None, tokens) >= tokens:
-        reason = f"{tokens} tokens are few enough to be read at once"
-        return Explanation("parallel", f"{reason}; {form}; not native: {why}")
-    reason = f"{tokens} tokens, in time that grows linearly"
-    return Explanation("chunked", f"{reason}; {form}; not native: {why}")
+    told = explain_reading(memory, (query, decay), query.shape[2], implementation)
+    return Explanation(told.implementation, f"{told.reason}; {form}")
 
 
 def _memory(field: Field, decay: Tensor | None, top_m: int | None) -> tuple[Memory, str]:

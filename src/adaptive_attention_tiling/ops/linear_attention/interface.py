@@ -7,9 +7,12 @@ from torch import Tensor
 from torch.nn.functional import elu, relu
 
 from ...errors import ArgumentError, UnsupportedError
-from .arguments import Reading, check_arguments
+from ..arguments import Explanation, check_implementation
+from .arguments import IMPLEMENTATIONS, Reading, check_arguments
 from .attend import attend_with_memory
 from .feature_memory import FeatureMap, FeatureMemory
+from .memory import Memory
+from .native_memory import native_memory
 from .state import MemoryState
 
 FEATURE_MAPS: dict[str, FeatureMap] = {
@@ -51,15 +54,11 @@ def linear_attention(
         ArgumentError: shapes or settings that do not fit, each by name.
         UnsupportedError: decay for each feature, or what has no meaning without an order.
     """
-    if feature_map not in FEATURE_MAPS:
-        raise ArgumentError(
-            "feature_map", repr(feature_map), f"one of {tuple(FEATURE_MAPS)}", "check the spelling"
-        )
     if implementation == "reference":
         raise UnsupportedError(
             'implementation: plain linear attention has no loop reference. Fix: use "parallel".'
         )
-    memory = FeatureMemory((), key.shape[1], key.shape[-1], FEATURE_MAPS[feature_map])
+    memory = _memory(key, feature_map)
     given = Reading(
         is_causal=is_causal,
         scale=query.shape[-1] ** -0.5 if scale is None else scale,
@@ -81,6 +80,42 @@ def linear_attention(
     chunk = chunk_length(implementation, query.shape[2])
     out, state = attend_with_memory(memory, query, key, value, given, chunk=chunk)
     return (out, state) if return_state else out
+
+
+def explain_linear_attention(
+    query: Tensor, key: Tensor, *, feature_map: str = "elu", implementation: str | None = None
+) -> Explanation:
+    """Which implementation `linear_attention` takes here, and why."""
+    check_implementation(implementation, IMPLEMENTATIONS)
+    memory = _memory(key, feature_map)
+    return explain_reading(memory, (query, key), query.shape[2], implementation)
+
+
+def explain_reading(
+    memory: Memory,
+    tensors: tuple[Tensor | None, ...],
+    tokens: int,
+    implementation: str | None,
+) -> Explanation:
+    """How a memory is read by a call that is given these tensors and queries, and why."""
+    if implementation is not None:
+        return Explanation(implementation, "pinned by the caller")
+    found, why = native_memory(memory, tensors)
+    if found is not None:
+        return Explanation("native", why)
+    if chunk_length(None, tokens) >= tokens:
+        reason = f"{tokens} tokens are few enough to be read at once"
+        return Explanation("parallel", f"{reason}; not native: {why}")
+    reason = f"{tokens} tokens, in time that grows linearly"
+    return Explanation("chunked", f"{reason}; not native: {why}")
+
+
+def _memory(key: Tensor, feature_map: str) -> FeatureMemory:
+    if feature_map not in FEATURE_MAPS:
+        raise ArgumentError(
+            "feature_map", repr(feature_map), f"one of {tuple(FEATURE_MAPS)}", "check the spelling"
+        )
+    return FeatureMemory((), key.shape[1], key.shape[-1], FEATURE_MAPS[feature_map])
 
 
 def chunk_length(implementation: str | None, tokens: int) -> int:
