@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from adaptive_attention_tiling.backends import native
-from adaptive_attention_tiling.errors import UnsupportedError
-from adaptive_attention_tiling.ops.softmax_attention import EMPTY
+from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
+from adaptive_attention_tiling.ops.softmax_attention import (
+    EMPTY,
+    explain_ranged_attention,
+    ranged_attention,
+)
 from adaptive_attention_tiling.ops.softmax_attention.native import (
     softmax_ranges,
     softmax_ranges_backward,
@@ -302,6 +306,32 @@ def test_twice_differentiating_is_refused():
     (first,) = torch.autograd.grad(out.sum(), query, create_graph=True)
     with pytest.raises(UnsupportedError, match=r"^create_graph: .*AAT_NATIVE=off"):
         first.sum().backward()
+
+
+def test_a_pinned_implementation_runs_or_raises(monkeypatch):
+    query, key, value, _ = draw(6, 6)
+    tensors = query.unflatten(1, (2, 3)), key, value
+    names = {
+        pinned: ranged_attention(
+            tensors[0].clone().requires_grad_(), *tensors[1:], scale=1.0, implementation=pinned
+        )
+        .out.grad_fn.next_functions[0][0]
+        .name()
+        for pinned in ("native", "eager")
+    }
+    assert "softmax_ranges" in names["native"]
+    assert "softmax_ranges" not in names["eager"]
+    half = [t.half() for t in tensors]
+    assert explain_ranged_attention(*tensors).implementation == "native"
+    assert str(explain_ranged_attention(*half)).startswith("eager: kernels read float32")
+    with pytest.raises(UnsupportedError, match=r"^implementation: .*float32 or float64.*Fix"):
+        ranged_attention(*half, scale=1.0, implementation="native")
+    monkeypatch.setenv(native.VARIABLE, "off")
+    assert explain_ranged_attention(*tensors).reason == "AAT_NATIVE=off"
+    with pytest.raises(UnsupportedError, match=r"^implementation: .*AAT_NATIVE=off"):
+        ranged_attention(*tensors, scale=1.0, implementation="native")
+    with pytest.raises(ArgumentError, match="implementation"):
+        ranged_attention(*tensors, scale=1.0, implementation="fast")
 
 
 def test_the_operators_of_torch():

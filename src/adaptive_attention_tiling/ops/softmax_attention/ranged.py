@@ -16,8 +16,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...errors import UnsupportedError
+from ..arguments import Explanation, check_implementation
 from .native import native_ranges, softmax_ranges
 from .partial import EMPTY, Partial, partial_attention
+
+IMPLEMENTATIONS = ("native", "eager")
 
 _BLOCK = 128
 
@@ -47,17 +51,24 @@ def ranged_attention(
     window: int | None = None,
     is_causal: bool = True,
     bias: Float[Tensor, "B S"] | Float[Tensor, "B H S"] | None = None,
+    implementation: str | None = None,
 ) -> Partial:
     """Attention of R query heads for each key head over the keys that each query sees.
 
     `bias` is added to the logits of a key for all queries; -inf hides it. A query that sees
     nothing gets out = 0 and lse = EMPTY. Cost and memory are proportional to the visible pairs.
+    `implementation` is "native" (compiled kernels, not twice differentiable), "eager" (torch, any
+    device) or None to choose; `explain_ranged_attention` tells the choice.
 
     Returns:
         out [B, H, R, T, E] and lse [B, H, R, T].
+
+    Raises:
+        UnsupportedError: "native" is pinned and cannot run.
     """
     seen = visible_range(offset=offset, window=window, is_causal=is_causal)
-    if native_ranges(query, key, value, bias) is not None:
+    chosen = explain_ranged_attention(query, key, value, bias, implementation=implementation)
+    if chosen.implementation == "eager":
         return eager_ranged_attention(query * scale, key, value, bias, seen)
     if bias is not None:
         bias = (bias[:, None] if bias.dim() == 2 else bias).expand(key.shape[:3])
@@ -74,6 +85,7 @@ def window_attention(
     *,
     window: int,
     scale: float,
+    implementation: str | None = None,
 ) -> Partial:
     """Attention of T queries over the last W keys up to their own; S = W + T.
 
@@ -82,8 +94,38 @@ def window_attention(
     """
     bias = None if visible is None else torch.where(visible, 0.0, EMPTY).to(key)
     return ranged_attention(
-        query, key, value, scale=scale, offset=window, window=window, is_causal=True, bias=bias
+        query,
+        key,
+        value,
+        scale=scale,
+        offset=window,
+        window=window,
+        is_causal=True,
+        bias=bias,
+        implementation=implementation,
     )
+
+
+def explain_ranged_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None = None,
+    *,
+    implementation: str | None = None,
+) -> Explanation:
+    """Which implementation `ranged_attention` and `window_attention` take, and why."""
+    check_implementation(implementation, IMPLEMENTATIONS)
+    if implementation == "eager":
+        return Explanation("eager", "pinned by the caller")
+    missing = native_ranges(query, key, value, bias)
+    if implementation is None:
+        return Explanation("eager" if missing else "native", missing or "compiled kernels run here")
+    if missing is not None:
+        raise UnsupportedError(
+            f"implementation: 'native' cannot run: {missing}. Fix: leave it out, or pin 'eager'."
+        )
+    return Explanation("native", "pinned by the caller")
 
 
 def eager_ranged_attention(
