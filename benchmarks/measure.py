@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +16,8 @@ from .timing import interleaved, seconds
 # A round of a contender lasts at least so long, by repeated calls.
 LEAST_SECONDS = 0.02
 MOST_CALLS = 200
+# Passing the gate took so long: it is called once in a round, and not before.
+LONG_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,22 @@ def run_cases(cases: Iterable[Case]) -> dict[str, Any]:
 
 def measured(case: Case) -> list[dict[str, Any]]:
     """A row for each contender; raises CorrectnessError before any time is taken."""
-    errors = [c if isinstance(c, Absent) else admitted(c) for c in case.contenders]
+    errors, spent = [], {}
+    for contender in case.contenders:
+        start = time.perf_counter()
+        errors.append(contender if isinstance(contender, Absent) else admitted(contender))
+        spent[contender.name] = time.perf_counter() - start
     ready = [
         c
         for c, error in zip(case.contenders, errors, strict=True)
         if isinstance(c, Contender) and not isinstance(error, Absent)
     ]
     runs = [contender.pinned() for contender in ready]
-    times = interleaved(runs, case.rounds, repeats=[calls(run) for run in runs], warm=False)
+    repeats = [
+        1 if spent[c.name] > LONG_SECONDS else calls(run)
+        for c, run in zip(ready, runs, strict=True)
+    ]
+    times = interleaved(runs, case.rounds, repeats=repeats, warm=False)
     by_name = {c.name: own for c, own in zip(ready, times, strict=True)}
     rows = []
     for contender, error in zip(case.contenders, errors, strict=True):
@@ -76,7 +87,7 @@ def _told(own: Times, baseline: Times | None, case: Case) -> dict[str, Any]:
 
 
 def calls(run: Any) -> int:
-    """How often a short run is called in a round; a long one is not called to find out more."""
+    """How often a short run is called in a round."""
     spent = max(*seconds(run), 1e-9)
     return max(1, min(MOST_CALLS, math.ceil(LEAST_SECONDS / spent)))
 

@@ -9,8 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import elu
+from torch.utils.checkpoint import checkpoint
 
 from adaptive_attention_tiling.splats import SplatField
+
+# Tokens whose states are kept at once for gradients.
+_SEGMENT = 128
 
 Rows = Float[Tensor, "B H r E"]
 
@@ -73,21 +77,27 @@ def gated_delta_rows(
 
     Yang, Kautz and Hatamizadeh 2024 (arXiv 2412.06464), equation 10; a_t = exp(log_decay).
     """
-    wanted = {int(row): place for place, row in enumerate(rows)}
-    heads = []
-    for h in range(query.shape[1]):
-        state = query.new_zeros(query.shape[0], query.shape[-1], value.shape[-1])
-        found: list[Tensor] = [state] * len(wanted)
-        for t in range(max(wanted) + 1):
-            k, v = key[:, h, t], value[:, h, t]
-            state = log_decay[:, h, t, None, None].exp() * state
-            off = (v - (state * k[..., None]).sum(1)) * rate[:, h, t, None]
-            state = state + k[..., None] * off[:, None]
-            if t in wanted:
-                read = (state * query[:, h, t, :, None]).sum(1)
-                found[wanted[t]] = read * query.shape[-1] ** -0.5
-        heads.append(torch.stack(found, 1))
-    return torch.stack(heads, 1)
+    state = query.new_zeros(*query.shape[:2], query.shape[-1], value.shape[-1])
+    outputs = []
+    for start in range(0, int(rows.max()) + 1, _SEGMENT):
+        part = (x[:, :, start : start + _SEGMENT] for x in (query, key, value, log_decay, rate))
+        out, state = checkpoint(_gated_delta, state, *part, use_reentrant=False)
+        outputs.append(out)
+    return torch.cat(outputs, 2)[:, :, rows] * query.shape[-1] ** -0.5
+
+
+def _gated_delta(
+    state: Tensor, query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, rate: Tensor
+) -> tuple[Tensor, Tensor]:
+    outputs = []
+    vectors = (x[..., None, :] for x in (query, key, value))
+    numbers = (x[..., None, None] for x in (log_decay.exp(), rate))
+    tokens = (x.unbind(2) for x in (*vectors, *numbers))
+    for q, k, v, a, b in zip(*tokens, strict=True):  # [B, H, 1, D]
+        state = a * state
+        state = state + k.mT * (b * (v - k @ state))
+        outputs.append(q @ state)
+    return torch.cat(outputs, 2), state
 
 
 def _mean(weights: Tensor, value: Tensor, rows: Tensor) -> Tensor:

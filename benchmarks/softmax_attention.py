@@ -46,9 +46,8 @@ def case(tokens: int, window: int | None, rounds: int, *, backward: bool, heads:
 
     def ranged(query: Tensor, key: Tensor, value: Tensor, *, implementation: str) -> Tensor:
         scale = query.shape[-1] ** -0.5
-        return ranged_attention(query[:, :, None], key, value, scale=scale, window=window).out[
-            :, :, 0
-        ]
+        options = {"scale": scale, "window": window, "implementation": implementation}
+        return ranged_attention(query[:, :, None], key, value, **options).out[:, :, 0]
 
     contenders = job.forms("ranged", ranged, exact, forms=("eager", "native"))
     if window is None or tokens <= TORCH_WINDOW_UNTIL:

@@ -15,7 +15,7 @@ import torch
 
 from adaptive_attention_tiling.data import SotuSpeeches, first_tokens, load_model, longest
 from adaptive_attention_tiling.evaluation.exactness import check_exactness
-from adaptive_attention_tiling.evaluation.prefill import Prefill, prefill, settled_bytes, watch
+from adaptive_attention_tiling.evaluation.prefill import Prefill, prefill, settled_bytes
 from adaptive_attention_tiling.ops.tiled_attention import TiledAttentionConfig
 
 from .contender import pinned_to
@@ -56,9 +56,6 @@ def measure(tokens: int, tolerances: Sequence[float], rounds: int) -> dict[str, 
                 found[name].append(prefill(model, ids, config, loaded_bytes=loaded))
     rows = [row(name, own, found["sdpa"]) for name, own in found.items()]
     for each in rows:
-        config = ways[each["way"]][1]
-        if config is not None:
-            each["far_read"] = round(watch(model, ids, config).fraction_read, 4)
         tell("  ".join(f"{key}: {value}" for key, value in each.items()))
     return {"text": speech.name, "tokens": tokens, "exactness": errors, "rows": rows}
 
