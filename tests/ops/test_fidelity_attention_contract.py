@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.ops.fidelity_attention import (
     FidelityKernel,
     fidelity_attention,
@@ -18,7 +19,7 @@ from adaptive_attention_tiling.ops.linear_attention import MemoryState
 from adaptive_attention_tiling.testing import assert_bit_equal, assert_causal, assert_close
 
 B, H, G, M, E = 2, 4, 2, 3, 5
-FAST = ("parallel", "chunked", "recurrent")
+FAST = ("parallel", "chunked", "recurrent", *(["native"] if native.runnable_sets() else []))
 BACKGROUND = 0.02
 
 

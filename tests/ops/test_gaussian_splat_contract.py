@@ -1,4 +1,4 @@
-"""reference = parallel = chunked = recurrent = step, in values and in every gradient."""
+"""reference = parallel = chunked = recurrent = native = step, in values and in every gradient."""
 
 from itertools import pairwise, product
 
@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.ops.gaussian_splat import (
+    explain_splat_attention,
     reference_splat_attention,
     splat_attention,
 )
@@ -17,6 +19,7 @@ from adaptive_attention_tiling.testing import assert_close
 
 B, H, D, E, K = 2, 4, 3, 5, 6
 FAST = ("parallel", "chunked", "recurrent")
+NATIVE = ("native",) if native.runnable_sets() else ()
 MEMORIES = {
     "plain": {},
     "no_background": {"background": None},
@@ -78,6 +81,12 @@ class Case:
         }
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        """The fast forms that can be differentiated here."""
+        chosen = explain_splat_attention(self.query, self.field, decay=self.decay, top_m=self.top_m)
+        return (*FAST, "native") if chosen.implementation == "native" else FAST
+
+    @property
     def leaves(self) -> list[Tensor]:
         own = [self.query, self.key, self.value, self.gate, self.decay]
         return [*(t for t in own if t is not None), *self.field.parameters()]
@@ -109,7 +118,7 @@ def test_causal_forms_agree(memory, decay, window, sinks):
     case = Case(13, memory=memory, decay=decay)
     settings = {"is_causal": True, "window": window, "sinks": sinks}
     expected = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, **settings), expected)
 
 
@@ -119,7 +128,7 @@ def test_bidirectional_forms_agree(memory, window, sinks):
     case = Case(11, memory=memory)
     settings = {"window": window, "sinks": sinks}
     expected = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, **settings), expected)
 
 
@@ -129,7 +138,7 @@ def test_padding_anywhere(memory, causal):
     case = Case(14, memory=memory, decay="head" if causal else None, padded=True)
     settings = {"is_causal": causal, "window": 3, "sinks": 2}
     expected = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, **settings), expected)
 
 
@@ -157,7 +166,7 @@ def test_padding_is_the_same_as_leaving_tokens_out():
 def test_cross_attention(memory):
     case = Case(5, S=12, memory=memory, padded=True)
     expected = case.run("reference", sinks=2)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, sinks=2), expected)
 
 
@@ -166,7 +175,7 @@ def test_fields_shared_by_groups_and_fields_of_query_heads(heads):
     case = Case(9, G=min(heads, 2), heads=heads)
     settings = {"is_causal": True, "window": 2}
     expected = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, **settings), expected)
 
 
@@ -175,7 +184,7 @@ def test_short_and_odd_lengths(T):
     case = Case(T, decay="splat")
     settings = {"is_causal": True, "window": 2, "sinks": 1}
     expected = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(case.run(implementation, **settings), expected)
 
 
@@ -186,7 +195,7 @@ def test_a_state_goes_on_where_it_was_returned(memory, decay, window, sinks, cut
     case = Case(13, memory=memory, decay=decay)
     settings = {"is_causal": True, "window": window, "sinks": sinks}
     whole = case.run("reference", **settings)
-    for implementation in FAST:
+    for implementation in case.forms:
         assert_same(in_two_calls(case, cut, implementation, **settings), whole)
 
 
@@ -256,7 +265,7 @@ def test_final_sums_are_those_of_the_reference(memory, padded):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("implementation", [*FAST, *NATIVE])
 def test_packed_sequences_are_read_one_by_one(implementation, causal):
     case = Case(16, decay="head" if causal else None)
     cuts = [0, 5, 5, 6, 16]
@@ -311,7 +320,7 @@ def test_other_dtypes(dtype, memory):
     doubles = {**settings, "decay": settings["decay"].double(), "gate": settings["gate"].double()}
     expected = splat_attention(*exact, case.field, **doubles, implementation="reference")
     field = case.field.float()
-    for implementation in FAST:
+    for implementation in case.forms:
         out = splat_attention(*tensors, field, **settings, implementation=implementation)
         assert out.dtype == dtype
         assert_close(out, expected.to(dtype))

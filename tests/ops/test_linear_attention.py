@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import elu, relu
 
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
 from adaptive_attention_tiling.ops.linear_attention import interface, linear_attention
 from adaptive_attention_tiling.ops.linear_attention.feature_memory import decay_matrix
@@ -11,6 +12,7 @@ from adaptive_attention_tiling.ops.linear_attention.scan import chunk_scan
 from adaptive_attention_tiling.testing import assert_causal, assert_close
 
 B, H, G, D, E = 2, 4, 2, 3, 5
+NATIVE = ("native",) if native.runnable_sets() else ()
 MAPS = {
     "elu": lambda x: elu(x) + 1,
     "relu": lambda x: relu(x) + 1e-3,
@@ -43,7 +45,7 @@ def definition(query, key, value, phi, *, is_causal, decay=None, gate=None):
 
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("is_causal", [True, False])
-@pytest.mark.parametrize("implementation", ["parallel", "chunked", "recurrent", None])
+@pytest.mark.parametrize("implementation", ["parallel", "chunked", "recurrent", *NATIVE, None])
 def test_all_forms_are_the_definition(implementation, is_causal, name):
     leaves = tensors(11)
     gate = -torch.rand(B, G, 11, dtype=torch.float64)
