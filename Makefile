@@ -39,12 +39,13 @@ format: $(VENV)/dev ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The run-time library of a sanitizer must be loaded before everything else. Python frees nothing
-# at its end, so leaks are not looked for.
+# The run-time library of a sanitizer must be loaded before everything else, and with it that of
+# C++, whose exceptions it watches. Python frees nothing at its end: leaks are not looked for.
+PRELOADED = $(shell $(CXX) -print-file-name=lib$(if $(filter thread,$(SANITIZER)),t,a)san.so):$(shell $(CXX) -print-file-name=libstdc++.so)
 sanitize: $(VENV)/dev ## run the tests of the kernels with checks of addresses and behaviour
 	$(BIN)/python csrc/build.py --sanitize $(SANITIZER)
-	LD_PRELOAD="$$($(CXX) -print-file-name=lib$(if $(filter thread,$(SANITIZER)),t,a)san.so)" \
-		ASAN_OPTIONS=detect_leaks=0 AAT_NATIVE_LIBRARIES=$(CURDIR)/build/sanitize/$(SANITIZER) \
+	LD_PRELOAD=$(PRELOADED) ASAN_OPTIONS=detect_leaks=0 \
+		AAT_NATIVE_LIBRARIES=$(CURDIR)/build/sanitize/$(SANITIZER) \
 		$(BIN)/python -m pytest --capture=sys -k native --ignore=tests/backends/test_native_build.py \
 		--ignore=tests/backends/test_native_hook.py $(ARGS)
 
