@@ -32,7 +32,7 @@ constexpr double kLog2e = 1.4426950408889634074;
 // normal number.
 AAT_INLINE Vec<float> exp2_negative(Vec<float> x) {
   typedef Vec<float> V;
-  typedef IntVec<float> I;
+  typedef Simd<float>::U U;  // its sums may overflow
   const V magic = splat<float>(12582912.0f);
   V shifted = x + magic;
   V r = x - (shifted - magic);
@@ -44,7 +44,7 @@ AAT_INLINE Vec<float> exp2_negative(Vec<float> x) {
   p = p * r + 6.931471824645996e-1f;
   p = p * r + 1.0f;
   // The last bits of `shifted` count powers of two.
-  V result = (V)((I)p + ((I)shifted << 23));
+  V result = (V)((U)p + ((U)shifted << 23));
   return select<float>(x < -126.0f, V{}, result);
 }
 
