@@ -91,6 +91,11 @@ class FeatureMap {
       offset_[s] = -std::numeric_limits<S>::infinity();
     std::memcpy(offset_, at(source_.offset, head), source_.features * sizeof(S));
     std::memcpy(origin_, at(source_.origin, head), source_.width * sizeof(S));
+    resume(head);
+  }
+
+  // The same, where the scratch in use still holds what `prepare` wrote for this head.
+  void resume(int64_t head) {
     tilt_ = source_.norm_factor.data ? S(0.5) * *at(source_.norm_factor, head) : S(0);
   }
 
@@ -101,14 +106,10 @@ class FeatureMap {
     if (source_.kind == kFidelity) return fidelity(rows, x, x_row, out, out_row);
     if (source_.kind == kComplexFidelity) return complex_fidelity(rows, x, x_row, out, out_row);
     expand(rows, x, x_row, points_);
-    const Left<S> points{points_, point_row_, 1};
-    for (int64_t first = 0; first < splats_; first += kPanel) {
-      const S *panel = packed_ + first * depth_;
-      if (splats_ - first > lanes<S>)
-        gemm_rows<S, 2, Into::overwrite>(rows, depth_, points, panel, kPanel, out + first, out_row);
-      else
-        gemm_rows<S, 1, Into::overwrite>(rows, depth_, points, panel, kPanel, out + first, out_row);
-    }
+    if (rows < 4)
+      few(rows, out, out_row);
+    else
+      many(rows, out, out_row);
     for (int64_t n = 0; n < rows; ++n)
       finish(tilt_ == 0 ? S(0) : tilt_ * square_of(x + n * x_row), form, out + n * out_row);
   }
@@ -135,6 +136,47 @@ class FeatureMap {
  private:
   static const S *at(const aat_view &view, int64_t head) {
     return static_cast<const S *>(view.data) + head * view.stride[0];
+  }
+
+  // Products of the expanded points with all weights, a panel after the other.
+  void many(int64_t rows, S *out, int64_t out_row) const {
+    const Left<S> points{points_, point_row_, 1};
+    for (int64_t first = 0; first < splats_; first += kPanel) {
+      const S *panel = packed_ + first * depth_;
+      if (splats_ - first > lanes<S>)
+        gemm_rows<S, 2, Into::overwrite>(rows, depth_, points, panel, kPanel, out + first, out_row);
+      else
+        gemm_rows<S, 1, Into::overwrite>(rows, depth_, points, panel, kPanel, out + first, out_row);
+    }
+  }
+
+  // The same, two points and two panels at once, so that sums do not wait for one another.
+  void few(int64_t rows, S *out, int64_t out_row) const {
+    for (int64_t first = 0; first < splats_; first += 2 * kPanel)
+      for (int64_t n = 0; n < rows; n += 2) {
+        const bool one = rows - n == 1, last = first + kPanel >= splats_;
+        if (one)
+          last ? few_panels<1, 1>(first, n, out, out_row) : few_panels<1, 2>(first, n, out, out_row);
+        else
+          last ? few_panels<2, 1>(first, n, out, out_row) : few_panels<2, 2>(first, n, out, out_row);
+      }
+  }
+
+  template <int R, int P>
+  void few_panels(int64_t first, int64_t n, S *out, int64_t out_row) const {
+    const S *points = points_ + n * point_row_, *panel = packed_ + first * depth_;
+    Vec<S> total[R][2 * P];
+    for (int r = 0; r < R; ++r)
+      for (int w = 0; w < 2 * P; ++w) total[r][w] = Vec<S>{};
+    for (int64_t k = 0; k < depth_; ++k, panel += kPanel)
+      for (int w = 0; w < 2 * P; ++w) {
+        const Vec<S> weights = load(panel + w / 2 * depth_ * kPanel + w % 2 * lanes<S>);
+        for (int r = 0; r < R; ++r)
+          total[r][w] = weights * points[r * point_row_ + k] + total[r][w];
+      }
+    for (int r = 0; r < R; ++r)
+      for (int w = 0; w < 2 * P && first + w * lanes<S> < padded<S>(splats_); ++w)
+        store(out + (n + r) * out_row + first + w * lanes<S>, total[r][w]);
   }
 
   int64_t packed_size() const { return (splats_ + kPanel - 1) / kPanel * kPanel * depth_; }
