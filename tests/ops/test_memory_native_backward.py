@@ -211,7 +211,7 @@ def test_gradients_of_answering_from_fixed_sums(kind):
     assert_same_gradients(actual, expected, leaves)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.tuples(*(st.integers(1, n) for n in (2, 3, 3, 200, 18, 18, 40))),
     st.sampled_from(KINDS),
@@ -220,7 +220,8 @@ def test_gradients_of_answering_from_fixed_sums(kind):
 )
 def test_random_shapes(sizes, kind, factors, dtype):
     B, H, R, T, D, E, K = sizes
-    D += kind == "complex_fidelity" and D % 2
+    # One amplitude alone is always the same state: its gradients are nothing but rounding.
+    D = {"fidelity": D + 1, "complex_fidelity": 2 * D + 2}.get(kind, D)
     options = dict(zip(("gate", "decay"), factors, strict=True))
     draw = Draw(seed=sum(sizes), dtype=dtype)
     arguments = scan_arguments(draw, kind, B=B, H=H, R=R, T=T, D=D, E=E, K=K, **options)
