@@ -1,6 +1,7 @@
 """Kernels compiled ahead of time (sources: csrc/), and which of them run here."""
 
 from .library import Library, fill
+from .operators import operator
 from .selection import (
     FOLDER_VARIABLE,
     INSTRUCTION_SETS,
@@ -22,5 +23,6 @@ __all__ = [
     "choice",
     "fill",
     "library",
+    "operator",
     "runnable_sets",
 ]
