@@ -27,9 +27,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::memory_scan", mutates_args=(), device_types="cpu"
-)
+@native.operator("memory_scan")
 def memory_scan(
     query: Tensor,
     key: Tensor,
@@ -71,7 +69,7 @@ def memory_scan(
     return out, lse, *_with_level(after, logarithms), *kept
 
 
-@memory_scan.register_fake
+@torch.library.register_fake(memory_scan)
 def _(
     query: Tensor,
     key: Tensor,
@@ -92,9 +90,7 @@ def _(
     return *_answers(query, value), *_like_sums(values, mass, level), *kept
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::memory_absorb", mutates_args=(), device_types="cpu"
-)
+@native.operator("memory_absorb")
 def memory_absorb(
     key: Tensor,
     value: Tensor,
@@ -122,7 +118,7 @@ def memory_absorb(
     return _with_level(after, logarithms)
 
 
-@memory_absorb.register_fake
+@torch.library.register_fake(memory_absorb)
 def _(
     key: Tensor,
     value: Tensor,
@@ -140,9 +136,7 @@ def _(
     return _like_sums(values, mass, level)
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::memory_read", mutates_args=(), device_types="cpu"
-)
+@native.operator("memory_read")
 def memory_read(
     query: Tensor,
     values: Tensor,
@@ -166,7 +160,7 @@ def memory_read(
     return out, lse
 
 
-@memory_read.register_fake
+@torch.library.register_fake(memory_read)
 def _(
     query: Tensor,
     values: Tensor,

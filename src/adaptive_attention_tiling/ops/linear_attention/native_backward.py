@@ -32,9 +32,7 @@ def kept_tokens(features: int) -> int:
     return min(2048, max(256, -(-4 * features // _CHUNK) * _CHUNK))
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::memory_scan_backward", mutates_args=(), device_types="cpu"
-)
+@native.operator("memory_scan_backward")
 def memory_scan_backward(
     query: Tensor | None,
     key: Tensor,
@@ -97,7 +95,7 @@ def memory_scan_backward(
     return [*_shown(fresh), *_summed(of_rows, parameters, kind)]
 
 
-@memory_scan_backward.register_fake
+@torch.library.register_fake(memory_scan_backward)
 def _(
     query: Tensor | None,
     key: Tensor,
@@ -119,9 +117,7 @@ def _(
     return [*_shown(fresh), *_like_features(parameters, kind, values, wanted=wanted[-1])]
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::memory_read_backward", mutates_args=(), device_types="cpu"
-)
+@native.operator("memory_read_backward")
 def memory_read_backward(
     query: Tensor,
     values: Tensor,
@@ -158,7 +154,7 @@ def memory_read_backward(
     return [*_shown(fresh), *_summed(of_rows, parameters, kind)]
 
 
-@memory_read_backward.register_fake
+@torch.library.register_fake(memory_read_backward)
 def _(
     query: Tensor,
     values: Tensor,
@@ -387,6 +383,6 @@ def _backward_of_read(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     return (*of_arguments, None, of_features, None, None, None, None)
 
 
-memory_scan.register_autograd(_backward_of_scan, setup_context=_setup_scan)
-memory_absorb.register_autograd(_backward_of_absorb, setup_context=_setup_absorb)
-memory_read.register_autograd(_backward_of_read, setup_context=_setup_read)
+torch.library.register_autograd(memory_scan, _backward_of_scan, setup_context=_setup_scan)
+torch.library.register_autograd(memory_absorb, _backward_of_absorb, setup_context=_setup_absorb)
+torch.library.register_autograd(memory_read, _backward_of_read, setup_context=_setup_read)

@@ -36,9 +36,7 @@ def native_scan(
     return None if read is None else y, end
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::selective_scan", mutates_args=(), device_types="cpu"
-)
+@native.operator("selective_scan")
 def selective_scan_op(
     x: Tensor,
     delta: Tensor,
@@ -68,7 +66,7 @@ def selective_scan_op(
     return y, end, kept
 
 
-@selective_scan_op.register_fake
+@torch.library.register_fake(selective_scan_op)
 def _outputs(
     x: Tensor,
     delta: Tensor,
@@ -85,9 +83,7 @@ def _outputs(
     return y, start.new_empty(start.shape), x.new_empty(shape if keep else 0)
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::selective_scan_backward", mutates_args=(), device_types="cpu"
-)
+@native.operator("selective_scan_backward")
 def selective_scan_backward_op(
     y_grad: Tensor | None,
     end_grad: Tensor,
@@ -126,7 +122,7 @@ def selective_scan_backward_op(
     return grads
 
 
-@selective_scan_backward_op.register_fake
+@torch.library.register_fake(selective_scan_backward_op)
 def _gradients(
     y_grad: Tensor | None,
     end_grad: Tensor,
@@ -169,7 +165,7 @@ def _differentiate(
     return *grads[:4], of_read, grads[4], None, None
 
 
-selective_scan_op.register_autograd(_differentiate, setup_context=_save)
+torch.library.register_autograd(selective_scan_op, _differentiate, setup_context=_save)
 
 
 def _call(name: str, sized: tuple[Tensor, Tensor], **tensors: Tensor | None) -> None:

@@ -31,9 +31,7 @@ def native_ranges(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
     return None if chosen.library is not None else chosen.reason
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::softmax_ranges", mutates_args=(), device_types="cpu"
-)
+@native.operator("softmax_ranges")
 def softmax_ranges(
     query: Tensor,
     key: Tensor,
@@ -55,7 +53,7 @@ def softmax_ranges(
     return out, lse
 
 
-@softmax_ranges.register_fake
+@torch.library.register_fake(softmax_ranges)
 def _(
     query: Tensor,
     key: Tensor,
@@ -68,9 +66,7 @@ def _(
     return _answers(query, value)
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::softmax_ranges_backward", mutates_args=(), device_types="cpu"
-)
+@native.operator("softmax_ranges_backward")
 def softmax_ranges_backward(
     query: Tensor,
     key: Tensor,
@@ -103,7 +99,7 @@ def softmax_ranges_backward(
     return found
 
 
-@softmax_ranges_backward.register_fake
+@torch.library.register_fake(softmax_ranges_backward)
 def _(
     query: Tensor,
     key: Tensor,
@@ -139,8 +135,8 @@ def _refuse(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
     )
 
 
-softmax_ranges.register_autograd(_backward, setup_context=_save)
-softmax_ranges_backward.register_autograd(_refuse)
+torch.library.register_autograd(softmax_ranges, _backward, setup_context=_save)
+torch.library.register_autograd(softmax_ranges_backward, _refuse)
 
 
 def _call(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...backends import native
 from .control import Control
 from .cut import UPPER_SHARE, Cut
 from .layout import TileLayout
@@ -58,9 +59,7 @@ def scout_costs(
     return mean
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::tiled_plan", mutates_args=(), device_types="cpu"
-)
+@native.operator("tiled_plan")
 def _plan(
     query: Tensor,
     lse: Tensor,
@@ -116,7 +115,7 @@ def _plan(
     return closed, exact, looked
 
 
-@_plan.register_fake
+@torch.library.register_fake(_plan)
 def _(
     query: Tensor,
     lse: Tensor,
@@ -140,9 +139,7 @@ def _(
     )
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::tiled_scout_costs", mutates_args=(), device_types="cpu"
-)
+@native.operator("tiled_scout_costs")
 def _scout_costs(
     query: Tensor,
     lse: Tensor,
@@ -178,7 +175,7 @@ def _scout_costs(
     return cost
 
 
-@_scout_costs.register_fake
+@torch.library.register_fake(_scout_costs)
 def _(
     query: Tensor,
     lse: Tensor,

@@ -35,9 +35,7 @@ def packed(x: Tensor | None) -> Tensor | None:
     return x if x is None or x.shape[-1] <= 1 or x.stride(-1) == 1 else x.contiguous()
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::tiled_order", mutates_args=(), device_types="cpu"
-)
+@native.operator("tiled_order")
 def tile_order(
     key: Tensor, scale: Tensor, valid: Tensor | None, leaf: int, narrow: int, steps: int
 ) -> Tensor:
@@ -69,16 +67,14 @@ def tile_order(
     return order
 
 
-@tile_order.register_fake
+@torch.library.register_fake(tile_order)
 def _(
     key: Tensor, scale: Tensor, valid: Tensor | None, leaf: int, narrow: int, steps: int
 ) -> Tensor:
     return key.new_empty(key.shape[:2], dtype=torch.long)
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::tiled_moments", mutates_args=(), device_types="cpu"
-)
+@native.operator("tiled_moments")
 def tile_moments(
     key: Tensor,
     value: Tensor,
@@ -125,7 +121,7 @@ def tile_moments(
     return found
 
 
-@tile_moments.register_fake
+@torch.library.register_fake(tile_moments)
 def _(
     key: Tensor, value: Tensor, valid: Tensor, order: Tensor, tile: int, bounds: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -179,12 +175,10 @@ def _put(rows: Tensor, index: Tensor, size: int) -> Tensor:
     return empty.scatter_add(1, index[..., None].expand_as(rows), rows)
 
 
-tile_moments.register_autograd(_tiles_backward, setup_context=_keep_tiles)
+torch.library.register_autograd(tile_moments, _tiles_backward, setup_context=_keep_tiles)
 
 
-@torch.library.custom_op(
-    "adaptive_attention_tiling::tiled_merge", mutates_args=(), device_types="cpu"
-)
+@native.operator("tiled_merge")
 def merged_moments(
     count: Tensor,
     key: Tensor,
@@ -233,7 +227,7 @@ def merged_moments(
     return found
 
 
-@merged_moments.register_fake
+@torch.library.register_fake(merged_moments)
 def _(
     count: Tensor,
     key: Tensor,
@@ -265,4 +259,4 @@ def _unions_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     return None, key, value, None, None, None, None, None
 
 
-merged_moments.register_autograd(_unions_backward, setup_context=_keep_unions)
+torch.library.register_autograd(merged_moments, _unions_backward, setup_context=_keep_unions)
