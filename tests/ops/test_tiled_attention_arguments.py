@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from adaptive_attention_tiling.backends.native import runnable_sets
 from adaptive_attention_tiling.errors import AATError, ArgumentError, UnsupportedError
 from adaptive_attention_tiling.ops.tiled_attention import (
     TiledAttentionConfig,
@@ -169,9 +170,19 @@ def test_unknown_implementation(name):
         explain(torch.zeros(1, 1, 1, 1), implementation=name)
 
 
-def test_explain_tells_the_choice_and_the_reason():
+def test_explain_tells_the_choice_and_the_reason(monkeypatch):
     query = torch.zeros(1, 1, 1, 1)
+    for kernels in runnable_sets():
+        monkeypatch.setenv("AAT_NATIVE", kernels)
+        assert explain(query).implementation == "native"
+        assert kernels in explain(query).reason
+        assert str(explain(query, implementation="native")) == "native: pinned by the caller"
+    monkeypatch.setenv("AAT_NATIVE", "off")
     assert explain(query).implementation == "eager"
+    assert "AAT_NATIVE=off" in explain(query).reason
+    refused(
+        UnsupportedError, "implementation", "'native'", "AAT_NATIVE=off", implementation="native"
+    )
     assert "gradients" in explain(query.requires_grad_()).reason
     assert "gradients" not in explain(query.detach()).reason
     for name in ("eager", "reference"):

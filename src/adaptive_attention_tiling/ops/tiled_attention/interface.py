@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ...errors import ArgumentError, UnsupportedError
-from ..arguments import Explanation, check_implementation, check_padding_mask, check_tensors
-from ..softmax_attention import fused_part_available
+from ..arguments import check_padding_mask, check_tensors
+from .choice import explain
 from .control import Control, check_control, check_finite
 from .layout import TileLayout
 from .reference import reference_tiled_attention
@@ -21,8 +21,6 @@ from .report import TiledAttentionReport, make_report
 from .store import TileStore
 from .stream import BlockRead
 from .whole import attend_bidirectional, attend_causal
-
-IMPLEMENTATIONS = ("eager", "reference")
 
 
 @overload
@@ -108,8 +106,9 @@ def tiled_attention(
             broadcasts to [B, H, blocks, M] (see `TiledAttentionReport.resolution`). It is rounded
             up to what tiles offer; 0 drops a tile.
         certified: use a rigorous bound instead of an estimate; inputs must be finite.
-        implementation: "eager" (vectorised torch, any device), "reference" (loops; float64 clean,
-            slow), or None to choose; `explain` tells the choice.
+        implementation: "native" (compiled kernels on the CPU), "eager" (vectorised torch, any
+            device), "reference" (loops; float64 clean, slow), or None to choose; `explain` tells
+            the choice.
         layout: the geometry of tiles; `TileLayout()` if None.
         return_report: also return a `TiledAttentionReport`.
 
@@ -131,7 +130,7 @@ def tiled_attention(
     asked = _resolution_by_block(control, query, key, layout, is_causal=is_causal)
 
     nothing = query.numel() == 0 or key.numel() == 0
-    if control.reads_all and chosen == "eager" and not return_report and not nothing:
+    if control.reads_all and chosen != "reference" and not return_report and not nothing:
         return exact_attention(query, key, value, key_padding_mask, scale, is_causal=is_causal)
     work = torch.promote_types(query.dtype, torch.float32)
     attend = _ATTEND[chosen, is_causal]
@@ -148,26 +147,13 @@ def tiled_attention(
 
 
 _ATTEND: dict[tuple[str, bool], Callable[..., tuple[list[BlockRead], TileStore | None]]] = {
-    ("eager", True): attend_causal,
-    ("eager", False): attend_bidirectional,
+    ("native", True): partial(attend_causal, implementation="native"),
+    ("native", False): partial(attend_bidirectional, implementation="native"),
+    ("eager", True): partial(attend_causal, implementation="eager"),
+    ("eager", False): partial(attend_bidirectional, implementation="eager"),
     ("reference", True): partial(reference_tiled_attention, is_causal=True),
     ("reference", False): partial(reference_tiled_attention, is_causal=False),
 }
-
-
-def explain(query: Tensor, *, implementation: str | None = None) -> Explanation:
-    """Which implementation `tiled_attention` takes for this query, and why."""
-    check_implementation(implementation, IMPLEMENTATIONS)
-    if implementation is not None:
-        return Explanation(implementation, "pinned by the caller")
-    device = query.device.type
-    if device != "cpu":
-        return Explanation("eager", f"vectorised torch on {device}")
-    if torch.is_grad_enabled() and query.requires_grad:
-        return Explanation("eager", "vectorised torch; plain parts, because gradients are needed")
-    if fused_part_available():
-        return Explanation("eager", "vectorised torch; exact parts by torch's fused CPU kernel")
-    return Explanation("eager", "vectorised torch; this torch has no fused CPU kernel with lse")
 
 
 def exact_attention(

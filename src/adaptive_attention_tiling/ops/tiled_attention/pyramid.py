@@ -35,8 +35,10 @@ class Pyramid:
     def nodes(self) -> Summary:
         """All nodes, [n, N]: the tiles, then height after height."""
         joined = self.heights[0]
-        for upper in self.heights[1:]:
-            joined = joined.joined(upper, 1)
+        # Whoever asks first may be a plan, which takes no gradients; readers do.
+        with torch.enable_grad():
+            for upper in self.heights[1:]:
+                joined = joined.joined(upper, 1)
         return joined
 
     @property

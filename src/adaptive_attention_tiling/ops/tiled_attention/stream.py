@@ -22,8 +22,10 @@ from .block import (
     sinks_of,
     tile_members,
 )
+from .choice import explain
 from .control import Control
 from .layout import TileLayout
+from .native import Near, Plan, read_block
 from .read import FarRead, ReadList, compile_list, read_far
 from .store import TileStore, build_store
 from .tiles import order_block
@@ -55,9 +57,12 @@ class TiledState:
     tiles are float32, and queries must be.
     """
 
-    def __init__(self, layout: TileLayout, control: Control) -> None:
+    def __init__(
+        self, layout: TileLayout, control: Control, *, implementation: str | None = None
+    ) -> None:
         self.layout = layout
         self.control = control
+        self.implementation = implementation
         self.length = 0
         self.store: TileStore | None = None
         self.resolution: Tensor | None = None
@@ -68,7 +73,7 @@ class TiledState:
         self._scales: list[Tensor] = []
         self._queries: list[Tensor] = []
         self._lses: list[Tensor] = []
-        self._far: ReadList | None = None
+        self._far: ReadList | Plan | None = None
         self._levels: Tensor | None = None
         self._looked: Tensor | None = None
         self._far_sinks: Sinks | None = None
@@ -201,7 +206,11 @@ class TiledState:
         built = 0 if self.store is None else len(self.store) // per_block
         if built < far_blocks:
             new = self._tiles(range(built, built + 1), self._scales[built])
-            self.store = new if self.store is None else self.store.extended(new, self.layout)
+            self.store = (
+                new
+                if self.store is None
+                else self.store.extended(new, self.layout, native=self._native(queries))
+            )
         self._far = self._levels = self._looked = self._far_sinks = None
         if far_blocks > 0:
             near = range(far_blocks * size, self.length)
@@ -214,27 +223,36 @@ class TiledState:
                 scouts = Scouts(scouts.query, scouts.lse.masked_fill(hidden, math.inf))
             self._levels, self._looked, self._far = self._plan(block, far_blocks, scouts)
 
-    def _plan(self, block: int, blocks: int, scouts: Scouts) -> tuple[Tensor, Tensor, ReadList]:
+    def _plan(
+        self, block: int, blocks: int, scouts: Scouts
+    ) -> tuple[Tensor, Tensor, ReadList | Plan]:
         assert self.store is not None
         pyramid = self.store.pyramid
         far = torch.arange(pyramid.scale.shape[1], device=scouts.lse.device) < blocks
         asked = None if self.resolution is None else self.resolution[:, block, : len(self.store)]
         batch = self._key.shape[0]
-        cut = cut_for_block(scouts, pyramid, far, self.control, self.layout, asked, batch=batch)
+        native = self._native(scouts.query)
+        cut = cut_for_block(
+            scouts, pyramid, far, self.control, self.layout, asked, batch=batch, native=native
+        )
         levels = cut.levels(pyramid)[:, : blocks * self.layout.tiles_per_block]
-        return levels, cut.looked, compile_list(cut, self.store, self.control, self.layout)
+        listed = Plan if native else compile_list
+        return levels, cut.looked, listed(cut, self.store, self.control, self.layout)
+
+    def _native(self, query: Tensor) -> bool:
+        return explain(query, implementation=self.implementation).implementation == "native"
 
     def _answer(self, query: Tensor, block: int, end: int) -> FarRead:
         first = max(0, (block - self.layout.neighbours) * self.layout.super_block)
-        near = slice(first, end)
-        part = near_part(
-            query,
-            self._key[:, :, near].to(query.dtype),
-            self._value[:, :, near].to(query.dtype),
-            None if self._valid is None else self._valid[:, near],
-            self._far_sinks,
-            causal=True,
+        span = slice(first, end)
+        near = Near(
+            self._key[:, :, span].to(query.dtype),
+            self._value[:, :, span].to(query.dtype),
+            None if self._valid is None else self._valid[:, span],
         )
+        if isinstance(self._far, Plan) or (self._far is None and self._native(query)):
+            return read_block(query, near, self._far_sinks, self._far, causal=True)
+        part = near_part(query, *near, self._far_sinks, causal=True)
         if self._far is None:
             nothing = torch.zeros_like(part.lse)
             return FarRead(part.out, part.lse, nothing, nothing, nothing)
@@ -257,7 +275,9 @@ class TiledState:
         member = member.repeat_interleave(self._key.shape[1], 0)
         cut = member.unflatten(1, (len(blocks), size)).transpose(0, 1).flatten(0, 1)
         work = torch.promote_types(self._key.dtype, torch.float32)
-        order = order_block(self._blocks(self._key, blocks).to(work), scale, cut, self.layout)
+        native = self._native(self._key)
+        keys = self._blocks(self._key, blocks).to(work)
+        order = order_block(keys, scale, cut, self.layout, native=native)
         first = torch.arange(len(blocks), device=order.device)[:, None, None] * size
         order = (order.unflatten(0, (len(blocks), -1)) + first).transpose(0, 1).flatten(1)
         return build_store(
@@ -269,6 +289,7 @@ class TiledState:
             self.layout,
             bounds=self.control.certified,
             start=span.start,
+            native=native,
         )
 
     def _blocks(self, x: Float[Tensor, "B G S D"], blocks: range) -> Float[Tensor, "bBG s D"]:
