@@ -9,13 +9,13 @@ _STRUCT = re.compile(r"struct aat_(\w+) \{(.*?)\n\};", re.DOTALL)
 _FIELD = re.compile(r"(struct aat_view|int64_t|double) (\w+)")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
-_AXES = 4
+AXES = 4
 
 
 class View(ctypes.Structure):
     """A tensor of up to four axes: where it begins and the stride of each axis, in elements."""
 
-    _fields_ = (("data", ctypes.c_void_p), ("stride", ctypes.c_int64 * _AXES))
+    _fields_ = (("data", ctypes.c_void_p), ("stride", ctypes.c_int64 * AXES))
 
 
 _TYPES = {"struct aat_view": View, "int64_t": ctypes.c_int64, "double": ctypes.c_double}

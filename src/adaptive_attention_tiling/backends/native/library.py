@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import struct
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...errors import UnsupportedError
-from .layout import View, read_structures
+from .layout import AXES, View, read_structures
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 _OUT_OF_MEMORY = 1
@@ -53,13 +55,19 @@ class Library:
                 f"{self.path.name} has no call {name!r}: it was compiled from other sources. "
                 "Fix: install again, or in a checkout: python csrc/build.py"
             )
-        structure = self._structures[name]()
+        structure = self._structures[name]
+        places, count, packing = _packing(structure)
+        # All numbers are packed at once: setting field by field takes longer than small kernels.
+        numbers: list[float | int] = [0] * count
         for field, value in fields.items():
+            if field not in places:
+                raise AttributeError(f"the call {name!r} has no field {field!r}")
+            place = places[field]
             if isinstance(value, Tensor):
-                fill(getattr(structure, field), value)
+                numbers[place : place + 1 + AXES] = _shown(value)
             elif value is not None:
-                setattr(structure, field, value)
-        return structure
+                numbers[place] = value
+        return structure.from_buffer(bytearray(packing.pack(*numbers)))
 
     def run(self, name: str, dtype: torch.dtype, structure: ctypes.Structure) -> None:
         status = self.function(name, dtype)(ctypes.byref(structure))
@@ -82,7 +90,28 @@ class Library:
 
 def fill(view: View, tensor: Tensor) -> None:
     """Let a view show a tensor."""
-    assert tensor.dim() <= len(view.stride)
-    assert not tensor.dim() or tensor.shape[-1] <= 1 or tensor.stride(-1) == 1
-    view.data = tensor.data_ptr()
-    view.stride[: tensor.dim()] = tensor.stride()
+    view.data, *strides = _shown(tensor)
+    view.stride[:] = strides
+
+
+def _shown(tensor: Tensor) -> tuple[int, ...]:
+    """The numbers of a view: where the tensor begins, and its strides."""
+    strides = tensor.stride()
+    assert len(strides) <= AXES
+    assert not strides or strides[-1] == 1 or tensor.shape[-1] <= 1
+    return tensor.data_ptr(), *strides, *_NO_STRIDES[len(strides) :]
+
+
+_NO_STRIDES = (0,) * AXES
+
+
+@functools.cache
+def _packing(structure: type[ctypes.Structure]) -> tuple[dict[str, int], int, struct.Struct]:
+    """Where each field's numbers begin, how many numbers there are, and how they lie in memory."""
+    places, letters = {}, ""
+    for name, kind, *_ in structure._fields_:
+        places[name] = len(letters)
+        letters += "q" * (1 + AXES) if kind is View else "d" if kind is ctypes.c_double else "q"
+    packing = struct.Struct("=" + letters)
+    assert packing.size == ctypes.sizeof(structure)
+    return places, len(letters), packing

@@ -40,8 +40,8 @@ class Cut:
     exact: Tensor
     looked: Tensor
 
-    def levels(self, pyramid: Pyramid) -> Int[Tensor, "h M"]:
-        """The level of every tile."""
+    def levels(self, pyramid: Pyramid, tiles: int | None = None) -> Int[Tensor, "h M"]:
+        """The level of every tile, or of the first `tiles` of them."""
         closed = self.closed.split(pyramid.sizes, 1)
         repeat = len(self.exact) // len(pyramid.scale)
         level = torch.zeros_like(closed[-1], dtype=torch.int8)
@@ -51,7 +51,8 @@ class Cut:
                 index, size = pyramid.children[height - 1], pyramid.sizes[height - 1]
                 level = _to_children(level, index, size, repeat)
         level = level.to(torch.int8)
-        return torch.where(level == 0, torch.where(self.exact, EXACT, DROPPED).to(level), level)
+        level = torch.where(level == 0, torch.where(self.exact, EXACT, DROPPED).to(level), level)
+        return level[:, :tiles]
 
 
 class AbstractDecision(ABC):

@@ -13,6 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ...errors import ArgumentError, UnsupportedError
 from ..arguments import check_padding_mask, check_tensors
+from ..softmax_attention import EMPTY, explain_ranged_attention, ranged_attention
 from .choice import explain
 from .control import Control, check_control, check_finite
 from .layout import TileLayout
@@ -131,7 +132,9 @@ def tiled_attention(
 
     nothing = query.numel() == 0 or key.numel() == 0
     if control.reads_all and chosen != "reference" and not return_report and not nothing:
-        return exact_attention(query, key, value, key_padding_mask, scale, is_causal=is_causal)
+        return exact_attention(
+            query, key, value, key_padding_mask, scale, is_causal=is_causal, implementation=chosen
+        )
     work = torch.promote_types(query.dtype, torch.float32)
     attend = _ATTEND[chosen, is_causal]
     tensors = query.to(work) * scale, key.to(work), value.to(work)
@@ -164,8 +167,20 @@ def exact_attention(
     scale: float,
     *,
     is_causal: bool,
+    implementation: str,
 ) -> Float[Tensor, "B H T E"]:
-    """torch's attention with the same masks: what tiled attention is when it reads everything."""
+    """Plain attention with the same masks: what tiled attention is when it reads everything.
+
+    By torch, or if "native" by the kernels of ../softmax_attention for the dtypes that they take.
+    """
+    shared = query.unflatten(1, (key.shape[1], -1))
+    ranged = explain_ranged_attention(shared, key, value).implementation
+    if implementation == ranged == "native":
+        bias = None
+        if key_padding_mask is not None:
+            bias = torch.where(key_padding_mask, 0.0, EMPTY).to(key)
+        part = ranged_attention(shared, key, value, scale=scale, is_causal=is_causal, bias=bias)
+        return part.out.flatten(1, 2)
     if key_padding_mask is None or bool(key_padding_mask.all()):
         return scaled_dot_product_attention(
             query, key, value, is_causal=is_causal, scale=scale, enable_gqa=True

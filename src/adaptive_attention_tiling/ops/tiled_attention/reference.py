@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -106,9 +107,7 @@ def reference_tiled_attention(
         levels = looked = mask = None
         if cuts is not None:
             tiles = len(far) * layout.tiles_per_block
-            levels = torch.stack(
-                [_levels(cut, head)[:tiles] for cut, head in zip(cuts, heads, strict=True)]
-            )
+            levels = partial(_levels_of, cuts, heads, tiles)
             looked = query.new_tensor([cut.looked for cut in cuts])
             mask = torch.tensor(far).repeat_interleave(layout.tiles_per_block)
         pieces.append(BlockRead(block, levels, looked, mask, far_read))
@@ -133,6 +132,10 @@ class _Read:
     error: Tensor
     opened: int = 0
     visited: int = 0
+
+
+def _levels_of(cuts: list[_Cut], heads: list[_Head], tiles: int) -> Tensor:
+    return torch.stack([_levels(cut, head)[:tiles] for cut, head in zip(cuts, heads, strict=True)])
 
 
 def _levels(cut: _Cut, head: _Head) -> Tensor:

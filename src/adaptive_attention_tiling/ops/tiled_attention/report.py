@@ -80,8 +80,9 @@ def make_report(
         all_rows[:, :, index] = _near_rows(piece, query, key, layout, is_causal=is_causal)
         if piece.levels is None or piece.far is None or store is None:
             continue
-        tiles = piece.levels.shape[1]
-        rows = level_resolution(piece.levels, layout).to(error).unflatten(0, (batch, heads))
+        levels = piece.levels()
+        tiles = levels.shape[1]
+        rows = level_resolution(levels, layout).to(error).unflatten(0, (batch, heads))
         size = store.pyramid.heights[0].count[:, :tiles].view(batch, groups, 1, tiles)
         size = size.expand(-1, -1, heads // groups, -1).flatten(1, 2)
         is_far = piece.far.to(size.dtype)

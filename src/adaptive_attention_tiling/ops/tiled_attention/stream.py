@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -34,12 +36,13 @@ from .tiles import order_block
 class BlockRead(NamedTuple):
     """One piece of a super-block's queries.
 
-    levels [h, M] of the tiles, or None without a far field; far [M] tells which tiles are far;
-    looked [h]: nodes of the pyramid at which each scout looked for the plan.
+    levels gives the levels [h, M] of the tiles, which only reports ask for; None without a far
+    field. far [M] tells which tiles are far; looked [h]: nodes of the pyramid at which each scout
+    looked for the plan.
     """
 
     block: int
-    levels: Tensor | None
+    levels: Callable[[], Tensor] | None
     looked: Tensor | None
     far: Tensor | None
     read: FarRead
@@ -74,7 +77,7 @@ class TiledState:
         self._queries: list[Tensor] = []
         self._lses: list[Tensor] = []
         self._far: ReadList | Plan | None = None
-        self._levels: Tensor | None = None
+        self._levels: Callable[[], Tensor] | None = None
         self._looked: Tensor | None = None
         self._far_sinks: Sinks | None = None
         self._answered = 0
@@ -157,9 +160,10 @@ class TiledState:
             self._queries.append(piece.detach())
             self._lses.append(read.lse.detach())
             self._answered = end
-            far = (
-                None if self._levels is None else torch.ones_like(self._levels[0], dtype=torch.bool)
-            )
+            far = None
+            if self._levels is not None:
+                count = (block - self.layout.neighbours) * self.layout.tiles_per_block
+                far = torch.ones(count, dtype=torch.bool, device=query.device)
             pieces.append(BlockRead(block, self._levels, self._looked, far, read))
         return pieces
 
@@ -225,7 +229,7 @@ class TiledState:
 
     def _plan(
         self, block: int, blocks: int, scouts: Scouts
-    ) -> tuple[Tensor, Tensor, ReadList | Plan]:
+    ) -> tuple[Callable[[], Tensor], Tensor, ReadList | Plan]:
         assert self.store is not None
         pyramid = self.store.pyramid
         far = torch.arange(pyramid.scale.shape[1], device=scouts.lse.device) < blocks
@@ -235,7 +239,7 @@ class TiledState:
         cut = cut_for_block(
             scouts, pyramid, far, self.control, self.layout, asked, batch=batch, native=native
         )
-        levels = cut.levels(pyramid)[:, : blocks * self.layout.tiles_per_block]
+        levels = partial(cut.levels, pyramid, blocks * self.layout.tiles_per_block)
         listed = Plan if native else compile_list
         return levels, cut.looked, listed(cut, self.store, self.control, self.layout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -113,7 +114,7 @@ def attend_bidirectional(
             listed = compile_list(cut, store, control, layout)
             read = read_far(piece, part, listed, control, layout)
         tiles = far.repeat_interleave(layout.tiles_per_block)
-        pieces.append(BlockRead(block, cut.levels(pyramid), cut.looked, tiles, read))
+        pieces.append(BlockRead(block, partial(cut.levels, pyramid), cut.looked, tiles, read))
     return pieces, store
 
 
