@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.ops.tiled_attention import TileLayout
 
 
@@ -15,6 +16,13 @@ class Inputs(NamedTuple):
     query: Tensor
     key: Tensor
     value: Tensor
+
+
+@pytest.fixture(params=(*native.runnable_sets(), "off"))
+def instruction_set(request, monkeypatch) -> str:
+    """Each set of kernels that can run here, and none."""
+    monkeypatch.setenv("AAT_NATIVE", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

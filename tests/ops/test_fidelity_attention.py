@@ -89,7 +89,7 @@ def test_features_give_the_weights_exactly(kind, m, background):
     q, k = states(7, m, kind=kind), states(9, m, kind=kind, seed=1)
     psi = [x / torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (q, k)]
     expected = (psi[0].conj() @ psi[1].mT).abs().square() + background
-    real = [kernel.states(interface._numbers(x)) for x in (q, k)]
+    real = [kernel.states(interface.as_numbers(x)) for x in (q, k)]
     phi = [kernel.feature_map(x) for x in real]
     assert phi[0].shape[-1] == kernel.features
     assert kernel.features == (m * (m + 1) // 2 if kind == "real" else m * m) + (background > 0)
@@ -101,7 +101,7 @@ def test_features_give_the_weights_exactly(kind, m, background):
 def test_features_are_density_matrices(kind):
     kernel = FidelityKernel(4, kind == "complex", 0.1)
     rho = kernel.density(
-        kernel.feature_map(kernel.states(interface._numbers(states(6, 4, kind=kind))))
+        kernel.feature_map(kernel.states(interface.as_numbers(states(6, 4, kind=kind))))
     )
     psi = states(6, 4, kind=kind)
     psi = psi / torch.linalg.vector_norm(psi, dim=-1, keepdim=True)
@@ -154,7 +154,7 @@ class TestFidelity:
         p = b * m / (1 + b * m)
         kernel = FidelityKernel(m, kind == "complex", 0.0)
         q, k = states(1, 1, 3, m, kind=kind), states(1, 1, 6, m, kind=kind, seed=1)
-        rho = kernel.density(kernel.feature_map(kernel.states(interface._numbers(k))))
+        rho = kernel.density(kernel.feature_map(kernel.states(interface.as_numbers(k))))
         noisy = (1 - p) * rho + p * torch.eye(m) / m
         psi = q / torch.linalg.vector_norm(q, dim=-1, keepdim=True)
         read = torch.einsum("bhti,bhsij,bhtj->bhts", psi.conj(), noisy, psi).real

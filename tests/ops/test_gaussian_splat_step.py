@@ -8,21 +8,19 @@ from adaptive_attention_tiling.backends import native
 from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
 from adaptive_attention_tiling.ops.gaussian_splat import SplatStepper, splat_attention
 from adaptive_attention_tiling.splats import SplatField
-from adaptive_attention_tiling.testing import assert_bit_equal, assert_close
+from adaptive_attention_tiling.testing import (
+    SteppedText,
+    assert_bit_equal,
+    assert_close,
+    assert_same_memory,
+)
 
 SETS = (*native.runnable_sets(), "off")
 B, H, D, E, K, T = 2, 4, 5, 6, 35, 17
-TENSORS = ("values", "mass", "level", "key", "value", "gate", "sink_key", "sink_value", "length")
 
 
-@pytest.fixture(params=SETS)
-def kernels(request, monkeypatch):
-    monkeypatch.setenv("AAT_NATIVE", request.param)
-    return request.param
-
-
-class Text:
-    """T tokens, of which any stretch can be read by ordinary calls or in steps."""
+class Text(SteppedText):
+    """Random tokens and a random field."""
 
     def __init__(
         self,
@@ -45,56 +43,33 @@ class Text:
         options = {"background": 0.01, **field}
         height = normal(heads, K).abs() + 0.1
         self.field = make(normal(heads, K, D), scale.abs() + 0.8, height, **options).to(dtype)
-        self.tokens = [normal(B, *s).to(dtype) for s in ((H, T, D), (G, T, D), (G, T, E))]
-        self.gate = logsigmoid(normal(B, heads, T)).to(dtype) if gated else None
-        self.decay = logsigmoid(normal(B, heads, T) + 1).to(dtype) if gated else None
-        self.near = {"window": near[0], "sinks": near[1]}
+        tokens = [normal(B, *s).to(dtype) for s in ((H, T, D), (G, T, D), (G, T, E))]
+        gate = logsigmoid(normal(B, heads, T)).to(dtype) if gated else None
+        decay = logsigmoid(normal(B, heads, T) + 1).to(dtype) if gated else None
+        super().__init__(self.splat_attention, tokens, gate, decay, window=near[0], sinks=near[1])
 
-    def cut(self, start, stop):
-        rates = [None if t is None else t[:, :, start:stop] for t in (self.gate, self.decay)]
-        return [t[:, :, start:stop] for t in self.tokens], rates
-
-    @torch.no_grad()
-    def read(self, start, stop, state=None, **settings):
-        tokens, (gate, decay) = self.cut(start, stop)
-        settings = {**self.near, "initial_state": state, "return_state": True, **settings}
-        return splat_attention(
-            *tokens, self.field, is_causal=True, enable_gqa=True, gate=gate, decay=decay, **settings
-        )
-
-    def step(self, stepper, start, stop):
-        outs = []
-        with torch.no_grad():
-            for t in range(start, stop):
-                tokens, rates = self.cut(t, t + 1)
-                outs.append(stepper.step(*tokens, *rates))
-        return torch.cat(outs, 2)
-
-
-def assert_same_state(found, wanted):
-    for name in TENSORS:
-        got, expected = getattr(found, name), getattr(wanted, name)
-        # Ordinary calls leave in the ring what no one reads.
-        assert_close(got.nan_to_num(neginf=-9.0), expected.nan_to_num(neginf=-9.0), what=name)
-    assert (found.window, found.sinks) == (wanted.window, wanted.sinks)
+    def splat_attention(self, *tokens, **settings):
+        return splat_attention(*tokens, self.field, **settings)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("near", [(0, 0), (0, 2), (5, 0), (7, 3), (1, 1)])
 @pytest.mark.parametrize("start", [1, 6])
-def test_steps_are_ordinary_calls(kernels, near, start, dtype):
+def test_steps_are_ordinary_calls(instruction_set, near, start, dtype):
     text = Text(near=near, dtype=dtype)
     _, before = text.read(0, start)
-    wanted, last = text.read(0, T)
+    wanted, last = text.read(0, T, implementation="chunked")  # by torch
     stepper = SplatStepper(text.field, before)
-    assert stepper.explain().implementation == ("parallel" if kernels == "off" else "native")
+    assert stepper.explain().implementation == (
+        "parallel" if instruction_set == "off" else "native"
+    )
     assert_close(text.step(stepper, start, T), wanted[:, :, start:])
-    assert_same_state(stepper.state(), last)
+    assert_same_memory(stepper.state(), last)
 
 
 @pytest.mark.parametrize(("G", "heads"), [(1, 1), (1, 4), (2, 2), (2, 4), (4, 4)])
 @pytest.mark.parametrize("kind", ["diagonal", "scalar"])
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_heads_may_share_keys_and_memories(G, heads, kind):
     text = Text(G=G, heads=heads, kind=kind, gated=False, near=(3, 1))
     wanted, _ = text.read(0, T)
@@ -103,14 +78,14 @@ def test_heads_may_share_keys_and_memories(G, heads, kind):
 
 
 @pytest.mark.parametrize("near", [(0, 0), (7, 3)])
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_a_state_goes_there_and_back(near):
     text = Text(near=near)
     wanted, _ = text.read(0, T)
     stepper = SplatStepper(text.field, text.read(0, 3)[1])
     text.step(stepper, 3, 9)
     middle = stepper.state()
-    kept = middle.snapshot()
+    kept = {name: tensor.clone() for name, tensor in middle.snapshot().items()}
     for _ in range(2):  # the second time from the same state: nothing has touched it
         assert_close(text.read(9, T, middle)[0], wanted[:, :, 9:])
         again = SplatStepper(text.field, middle)
@@ -121,7 +96,7 @@ def test_a_state_goes_there_and_back(near):
         assert_bit_equal(tensor, kept[name], what=name)
 
 
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_rows_of_different_length():
     text = Text(near=(4, 3))
     mask = torch.ones(B, 6, dtype=torch.bool)
@@ -130,10 +105,10 @@ def test_rows_of_different_length():
     wanted, last = text.read(6, T, before)
     stepper = SplatStepper(text.field, before)
     assert_close(text.step(stepper, 6, T), wanted)
-    assert_same_state(stepper.state(), last)
+    assert_same_memory(stepper.state(), last)
 
 
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_weights_of_softmax_and_of_the_memory_have_one_normaliser():
     # Logits of a hundred and of minus a hundred: neither part may overflow or vanish wrongly.
     for size in (1.0, 40.0, -40.0):
@@ -145,7 +120,7 @@ def test_weights_of_softmax_and_of_the_memory_have_one_normaliser():
         assert_close(text.step(stepper, 2, T), wanted[:, :, 2:])
 
 
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_any_layout_and_precision_of_tokens():
     text = Text(near=(3, 1), dtype=torch.float32)
     _, before = text.read(0, 4)
@@ -165,7 +140,7 @@ def test_any_layout_and_precision_of_tokens():
     assert (half.float() - wanted).abs().max() < 0.1
 
 
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_outputs_are_tensors_of_their_own():
     text = Text()
     stepper = SplatStepper(text.field, text.read(0, 2)[1])
@@ -207,7 +182,7 @@ def test_what_kernels_do_not_evaluate_is_read_by_ordinary_calls():
     assert_close(text.step(stepper, 4, T), text.read(0, T)[0][:, :, 4:])
 
 
-@pytest.mark.usefixtures("kernels")
+@pytest.mark.usefixtures("instruction_set")
 def test_what_it_cannot_do_is_refused():
     text = Text()
     _, state = text.read(0, 3)

@@ -141,7 +141,7 @@ def fidelity_attention(
     check_tensors(query, key, value, enable_gqa=enable_gqa, allow_complex=True)
     kernel = _kernel(key, background)
     memory = _memory(kernel, key.shape[1])
-    states, (query, key) = (query, key), (_numbers(query), _numbers(key))
+    states, (query, key) = (query, key), (as_numbers(query), as_numbers(key))
     given = Reading(
         is_causal=is_causal,
         scale=kernel.dimension**-0.5 if scale is None else scale,
@@ -230,27 +230,38 @@ def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
     return "chunked", f"{linear}; not native: {why}"
 
 
-def _memory(kernel: FidelityKernel, heads: int) -> FeatureMemory:
+def native_features(kernel: FidelityKernel) -> NativeFeatures:
+    """How compiled kernels evaluate the features of the kernel."""
     kind = "complex_fidelity" if kernel.is_complex else "fidelity"
+    return NativeFeatures(kind, background=kernel.background)
+
+
+def _memory(kernel: FidelityKernel, heads: int) -> FeatureMemory:
     return FeatureMemory(
         (),
         heads,
         kernel.features,
         lambda _, x: kernel.feature_map(kernel.states(x)),
         lambda _, q, k: kernel.weights(kernel.states(q), kernel.states(k)),
-        NativeFeatures(kind, background=kernel.background),
+        native_features(kernel),
     )
 
 
-def _kernel(key: Tensor, background: float) -> FidelityKernel:
+def check_background(background: float) -> None:
     if isinstance(background, bool) or not 0 <= background < float("inf"):
         raise ArgumentError("background", background, "a number >= 0", "use 0 for none")
+
+
+def _kernel(key: Tensor, background: float) -> FidelityKernel:
+    check_background(background)
     return FidelityKernel(key.shape[-1], key.is_complex(), float(background))
 
 
-def _numbers(states: Tensor) -> Tensor:
+def as_numbers(states: Tensor) -> Tensor:
     """Complex amplitudes [..., m] as real numbers [..., 2m]: then Re<q|k> is q . k."""
-    return torch.cat([states.real, states.imag], -1) if states.is_complex() else states
+    if not states.is_complex():
+        return states
+    return torch.view_as_real(states.resolve_conj()).mT.flatten(-2)  # one copy, by few calls
 
 
 def _between_sets(

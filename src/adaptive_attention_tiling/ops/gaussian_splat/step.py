@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
-from ...backends import native
 from ...errors import ArgumentError, UnsupportedError
-from ..arguments import Explanation
 from ..linear_attention import MemoryState
-from ..linear_attention.native_step import NativeStep
+from ..linear_attention.memory import NativeFeatures
+from ..linear_attention.stepper import AbstractStepper
 from .field import Field
 from .interface import splat_attention
 
 _KINDS = ("diagonal", "scalar")
 
 
-class SplatStepper:
+class SplatStepper(AbstractStepper):
     """A memory of splats, its window and its sinks, that take one token a call.
 
         stepper = SplatStepper(field, state)          # after a prefill with return_state=True
@@ -45,11 +45,6 @@ class SplatStepper:
                 f"field: it has {why}, so its sums are kept as logarithms, which a step in place "
                 "does not read. Fix: make ordinary calls, or give the field a background."
             )
-        if state.rollback_limit:
-            raise UnsupportedError(
-                "state: its last tokens can be taken back, and a step in place cannot. Fix: begin "
-                "with rollback_limit=0 and keep state() instead, or make ordinary calls."
-            )
         if state.values.shape[1:3] != (field.heads, field.features):
             raise ArgumentError(
                 "state",
@@ -57,9 +52,13 @@ class SplatStepper:
                 f"{field.heads} heads of {field.features} as the field has",
                 "pass the state of a call with this field",
             )
-        self._field, self._given = field, state
-        self._scale = field.width**-0.5 if scale is None else scale
-        self._fast, self._reason = self._native_step()
+        self._field = field
+        prepared = field.prepared()
+        features: NativeFeatures | str = f"torch evaluates splats of kind {prepared.kind!r}"
+        if prepared.kind in _KINDS:
+            features = NativeFeatures(prepared.kind, constant=int(field.has_background))
+        scale = field.width**-0.5 if scale is None else scale
+        super().__init__(state, features, prepared.tensors, width=field.width, scale=scale)
 
     def step(
         self,
@@ -81,48 +80,10 @@ class SplatStepper:
             )
         if self._fast is not None:
             return self._fast.step(query, key, value, gate, decay)
-        out, self._given = splat_attention(
-            query,
-            key,
-            value,
-            self._field,
-            is_causal=True,
-            scale=self._scale,
-            enable_gqa=True,
-            gate=gate,
-            decay=decay,
-            window=self._given.window,
-            sinks=self._given.sinks,
-            initial_state=self._given,
-            return_state=True,
-        )
-        return out
+        return self._take(query, key, value, gate, decay)
 
-    def state(self) -> MemoryState:
-        """The state after all steps; later steps do not change it."""
-        return self._given if self._fast is None else self._fast.state()
-
-    def explain(self) -> Explanation:
-        """Whether steps are "native" and in place or ordinary calls, and why."""
-        return Explanation("parallel" if self._fast is None else "native", self._reason)
-
-    def _native_step(self) -> tuple[NativeStep | None, str]:
-        prepared = self._field.prepared()
-        choice = native.choice()
-        if prepared.kind not in _KINDS:
-            return None, f"ordinary calls: torch evaluates splats of kind {prepared.kind!r}"
-        if self._given.values.device.type != "cpu":
-            return None, f"ordinary calls: the state is on {self._given.values.device}"
-        if choice.library is None:
-            return None, f"ordinary calls: {choice.reason}"
-        with torch.no_grad():
-            fast = NativeStep(
-                self._given,
-                prepared.kind,
-                prepared.tensors,
-                int(self._field.has_background),
-                0.0,
-                width=self._field.width,
-                scale=self._scale,
-            )
-        return fast, f"in place, compiled for {choice.library.instruction_set}"
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, **given: Any
+    ) -> tuple[Tensor, MemoryState]:
+        found: tuple[Tensor, MemoryState] = splat_attention(query, key, value, self._field, **given)
+        return found
