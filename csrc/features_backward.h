@@ -63,9 +63,12 @@ class FeatureGradients {
   // Adds the gradients of offset [F] and W [splats, depth] from `slopes` at expanded points.
   void to_parameters(int64_t rows, const S *slopes, const S *points) {
     if (!depth_) return;
-    for (int64_t n = 0; n < rows; ++n)
-      for (int64_t s = 0; s < feature_row(); s += lanes<S>)
-        store(d_offset_ + s, load(d_offset_ + s) + load(slopes + n * feature_row() + s));
+    // A sum for each block first: one by one, small terms would be lost beside the total.
+    for (int64_t s = 0; s < feature_row(); s += lanes<S>) {
+      Vec<S> total{};
+      for (int64_t n = 0; n < rows; ++n) total += load(slopes + n * feature_row() + s);
+      store(d_offset_ + s, load(d_offset_ + s) + total);
+    }
     gemm<S, Into::add>(splats(), depth_, rows, {slopes, 1, feature_row()}, points, row_, d_weights_,
                        row_);
   }

@@ -33,7 +33,7 @@ class Head {
   static int64_t scratch(const aat_memory_scan &call) {
     const int64_t features = padded<S>(call.features), values = padded<S>(call.value_width);
     const int64_t rows = kBlock * call.group;
-    return FeatureMap<S>(source_of(call)).scratch(kBlock) + (2 * kBlock + rows + 2) * features +
+    return FeatureMap<S>(source_of(call)).scratch(kBlock) + (2 * kBlock + rows + 3) * features +
            (kBlock + rows + call.features) * values + (2 + lanes<S>) * padded<S>(rows);
   }
 
@@ -55,6 +55,7 @@ class Head {
     gamma_ = take(kBlock * features_);
     read_ = take(kBlock * call.group * features_);
     mass_ = take(features_);
+    mass_low_ = take(features_);
     level_ = take(features_);
     value_ = take(kBlock * values_);
     out_ = take(kBlock * call.group * values_);
@@ -99,6 +100,7 @@ class Head {
       copy_row(values + s * call_.initial_values.stride[2], call_.value_width,
                state_ + s * values_, values_, 0);
     copy_row(at<S>(call_.initial_mass, b_, h_), call_.features, mass_, features_, 0);
+    std::memset(mass_low_, 0, features_ * sizeof(S));
     if (call_.logarithms)
       copy_row(at<S>(call_.initial_level, b_, h_), call_.features, level_, features_, kNothing);
   }
@@ -184,22 +186,28 @@ class Head {
                        Left<S>{read_, features_, 1}, state_, values_, out_, values_);
   }
 
-  // The masses that queries find, while keys (if there are any) add to them.
+  // The masses that queries find, while keys (if there are any) add to them. What rounding takes
+  // from a sum is given back with the next term (Kahan): the background adds the same number at
+  // each token, whose error would else grow with their count.
   template <bool keys, bool forget>
   void weigh(int64_t block) {
     const int64_t group = call_.group, rows = block * group;
     std::memset(partial_, 0, rows * lanes<S> * sizeof(S));
     for (int64_t s = 0; s < features_; s += lanes<S>) {
-      Vec<S> mass = load(mass_ + s);
+      Vec<S> mass = load(mass_ + s), low = load(mass_low_ + s);
       const S *read = read_ + s;
       S *partial = partial_;
       for (int64_t n = 0; n < block; ++n) {
-        if (forget) mass = mass * gamma_[n];
-        if (keys) mass += load(written_ + n * features_ + s);
+        if (forget) mass = mass * gamma_[n], low = low * gamma_[n];
+        if (keys) {
+          const Vec<S> fresh = load(written_ + n * features_ + s) - low, added = mass + fresh;
+          low = (added - mass) - fresh;
+          mass = added;
+        }
         for (int64_t r = 0; r < group; ++r, read += features_, partial += lanes<S>)
           store(partial, load(read) * mass + load(partial));
       }
-      if (keys) store(mass_ + s, mass);
+      if (keys) store(mass_ + s, mass), store(mass_low_ + s, low);
     }
     for (int64_t q = 0; q < rows; q += lanes<S>) {
       Vec<S> lane[lanes<S>], total{};
@@ -279,7 +287,7 @@ class Head {
   FeatureMap<S> map_;
   int64_t features_, values_, b_ = 0, h_ = 0;
   Forget forget_;
-  S *written_, *gamma_, *read_, *mass_, *level_, *value_, *out_, *state_, *total_, *top_, *partial_;
+  S *written_, *gamma_, *read_, *mass_, *mass_low_, *level_, *value_, *out_, *state_, *total_, *top_, *partial_;
 };
 
 template <class S>

@@ -174,7 +174,7 @@ def test_features_without_bound_leave_the_range_of_numbers():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("decay", [None, "head", "splat"])
-def test_pieces_are_the_whole_to_the_bit(decay, dtype):
+def test_pieces_are_the_whole(decay, dtype):
     draw = Draw(dtype=dtype)
     field = draw.field()
     query, key, value = draw.inputs(61)
@@ -196,9 +196,25 @@ def test_pieces_are_the_whole_to_the_bit(decay, dtype):
         for start, end in pairwise(cuts):
             out, state = read(start, end, state)
             pieces.append(out)
-        assert_bit_equal(torch.cat(pieces, 2), whole)
-        for name in ("values", "mass", "level"):
+        assert_close(torch.cat(pieces, 2), whole)
+        # A state holds masses without what rounding took from them: a last digit of these, and of
+        # what is divided by them, depends on where a text is cut. Logarithms are kept without it.
+        exact = ("values", "mass", "level") if decay == "splat" else ("values", "level")
+        for name in exact:
             assert_bit_equal(getattr(state, name), getattr(last, name), what=name)
+        assert_close(state.mass, last.mass)
+
+
+def test_the_mass_of_a_long_text_does_not_drift():
+    field = Draw(dtype=torch.float32).field()
+    key = torch.randn(1, field.heads, 40_000, field.width)
+    with torch.no_grad():
+        _, state = splat_attention(
+            key, key, key, field, is_causal=True, return_state=True, implementation="native"
+        )
+        expected = field.log_features(key).double().exp().sum(2)
+    # One by one in float32, the background alone would lose 2.6e-4 of 40,000 equal terms.
+    torch.testing.assert_close(state.mass.double(), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
