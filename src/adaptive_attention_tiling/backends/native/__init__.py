@@ -1,7 +1,7 @@
 """Kernels compiled ahead of time (sources: csrc/), and which of them run here."""
 
 from .library import Library, fill
-from .operators import operator
+from .operators import fake_of, operator
 from .selection import (
     FOLDER_VARIABLE,
     INSTRUCTION_SETS,
@@ -21,6 +21,7 @@ __all__ = [
     "Library",
     "availability",
     "choice",
+    "fake_of",
     "fill",
     "library",
     "operator",

@@ -69,7 +69,7 @@ def memory_scan(
     return out, lse, *_with_level(after, logarithms), *kept
 
 
-@torch.library.register_fake(memory_scan)
+@native.fake_of(memory_scan)
 def _(
     query: Tensor,
     key: Tensor,
@@ -118,7 +118,7 @@ def memory_absorb(
     return _with_level(after, logarithms)
 
 
-@torch.library.register_fake(memory_absorb)
+@native.fake_of(memory_absorb)
 def _(
     key: Tensor,
     value: Tensor,
@@ -160,7 +160,7 @@ def memory_read(
     return out, lse
 
 
-@torch.library.register_fake(memory_read)
+@native.fake_of(memory_read)
 def _(
     query: Tensor,
     values: Tensor,

@@ -95,7 +95,7 @@ def memory_scan_backward(
     return [*_shown(fresh), *_summed(of_rows, parameters, kind)]
 
 
-@torch.library.register_fake(memory_scan_backward)
+@native.fake_of(memory_scan_backward)
 def _(
     query: Tensor | None,
     key: Tensor,
@@ -154,7 +154,7 @@ def memory_read_backward(
     return [*_shown(fresh), *_summed(of_rows, parameters, kind)]
 
 
-@torch.library.register_fake(memory_read_backward)
+@native.fake_of(memory_read_backward)
 def _(
     query: Tensor,
     values: Tensor,

@@ -66,7 +66,7 @@ def selective_scan_op(
     return y, end, kept
 
 
-@torch.library.register_fake(selective_scan_op)
+@native.fake_of(selective_scan_op)
 def _outputs(
     x: Tensor,
     delta: Tensor,
@@ -122,7 +122,7 @@ def selective_scan_backward_op(
     return grads
 
 
-@torch.library.register_fake(selective_scan_backward_op)
+@native.fake_of(selective_scan_backward_op)
 def _gradients(
     y_grad: Tensor | None,
     end_grad: Tensor,

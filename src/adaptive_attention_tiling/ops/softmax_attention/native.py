@@ -53,7 +53,7 @@ def softmax_ranges(
     return out, lse
 
 
-@torch.library.register_fake(softmax_ranges)
+@native.fake_of(softmax_ranges)
 def _(
     query: Tensor,
     key: Tensor,
@@ -99,7 +99,7 @@ def softmax_ranges_backward(
     return found
 
 
-@torch.library.register_fake(softmax_ranges_backward)
+@native.fake_of(softmax_ranges_backward)
 def _(
     query: Tensor,
     key: Tensor,

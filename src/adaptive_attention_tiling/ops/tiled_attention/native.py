@@ -220,11 +220,9 @@ def _call(
     )
 
 
-def _fake_read(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+@native.fake_of(tiled_read)
+def _(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return _results(query, value)
-
-
-torch.library.register_fake("adaptive_attention_tiling::tiled_read", _fake_read)
 
 
 @native.operator("tiled_read_backward")
@@ -254,7 +252,8 @@ def _grads(inputs: Sequence[Tensor | None]) -> list[Tensor]:
     return [query.new_zeros(0 if x is None else x.shape) for x in tensors]
 
 
-def _fake_backward(
+@native.fake_of(tiled_read_backward)
+def _(
     grad_out: Tensor,
     out: Tensor,
     lse: Tensor,
@@ -263,9 +262,6 @@ def _fake_backward(
     *rest: Any,
 ) -> list[Tensor]:
     return _grads(inputs)
-
-
-torch.library.register_fake("adaptive_attention_tiling::tiled_read_backward", _fake_backward)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -115,7 +115,7 @@ def _plan(
     return closed, exact, looked
 
 
-@torch.library.register_fake(_plan)
+@native.fake_of(_plan)
 def _(
     query: Tensor,
     lse: Tensor,
@@ -175,7 +175,7 @@ def _scout_costs(
     return cost
 
 
-@torch.library.register_fake(_scout_costs)
+@native.fake_of(_scout_costs)
 def _(
     query: Tensor,
     lse: Tensor,

@@ -67,7 +67,7 @@ def tile_order(
     return order
 
 
-@torch.library.register_fake(tile_order)
+@native.fake_of(tile_order)
 def _(
     key: Tensor, scale: Tensor, valid: Tensor | None, leaf: int, narrow: int, steps: int
 ) -> Tensor:
@@ -121,7 +121,7 @@ def tile_moments(
     return found
 
 
-@torch.library.register_fake(tile_moments)
+@native.fake_of(tile_moments)
 def _(
     key: Tensor, value: Tensor, valid: Tensor, order: Tensor, tile: int, bounds: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -227,7 +227,7 @@ def merged_moments(
     return found
 
 
-@torch.library.register_fake(merged_moments)
+@native.fake_of(merged_moments)
 def _(
     count: Tensor,
     key: Tensor,
