@@ -4,6 +4,7 @@
 //
 //     phi = exp(z W^T + offset),  d logs = d phi * phi
 //     d offset += d logs,  d W += d logs^T z,  d z = d logs W,  d y = 2 y d z_square + d z_linear
+//     d x = d y + norm_factor x sum_s d logs_s
 //
 // Of fidelity, with s = x / |x|: phi lists s_i^2 and sqrt(2) s_i s_j (complex: the real, then the
 // imaginary part of sqrt(2) psi_i conj(psi_j)), and d x = (d s - s (s . d s)) / |x|.
@@ -36,6 +37,7 @@ class FeatureGradients {
   // From now on features are those of this head; no gradients of its parameters yet.
   void prepare(int64_t head) {
     if (!depth_) return;
+    norm_factor_ = source_.norm_factor.data ? *at(source_.norm_factor, head) : S(0);
     const S *rows = at(source_.weights, head);
     const S *square = source_.kind == kScalar ? at(source_.square, head) : nullptr;
     const int64_t given = square ? depth_ - 1 : depth_;
@@ -91,6 +93,10 @@ class FeatureGradients {
       } else {
         through_norm(x, slopes, dx);
       }
+      if (norm_factor_ != 0) {
+        const S along = norm_factor_ * total(slopes);
+        for (int64_t i = 0; i < width; ++i) dx[i] += along * x[i];
+      }
     }
   }
 
@@ -113,6 +119,12 @@ class FeatureGradients {
   }
   int64_t splats() const { return depth_ ? map_.splats() : 0; }
   int64_t feature_row() const { return padded<S>(source_.features); }
+
+  S total(const S *slopes) const {
+    Vec<S> total{};
+    for (int64_t s = 0; s < feature_row(); s += lanes<S>) total += load(slopes + s);
+    return sum<S>(total);
+  }
 
   static S dot(int64_t count, const S *a, const S *b) {
     Vec<S> total{};
@@ -189,6 +201,7 @@ class FeatureGradients {
   FeatureSource source_;
   const FeatureMap<S> &map_;
   int64_t depth_, row_;
+  S norm_factor_ = 0;
   S *dz_ = nullptr, *weights_ = nullptr, *d_weights_ = nullptr, *d_offset_ = nullptr,
     *state_ = nullptr;
 };

@@ -37,8 +37,8 @@ void store_sums(const S *sums, int64_t features, int64_t width, S *values, int64
 //
 //     [d n, d m] = [d out, d lse - d out . out] / m,  m = e^lse
 //
-// in rows [E + 1]; zeros where nothing was read.
-template <class S, class Call>
+// in rows [E + 1], or times m where weights are relative to it; zeros where nothing was read.
+template <class S, bool relative = false, class Call>
 void normaliser_gradients(const Call &call, int64_t b, int64_t head, int64_t start, int64_t count,
                           S *sums_grad) {
   const int64_t width = call.value_width, row = padded<S>(width + 1);
@@ -47,7 +47,7 @@ void normaliser_gradients(const Call &call, int64_t b, int64_t head, int64_t sta
   for (int64_t n = 0; n < count; ++n, sums_grad += row) {
     const S *out = at<S>(call.out, b, head, start + n);
     const S *grad = at<S>(call.out_grad, b, head, start + n);
-    const S share = std::isinf(lse[n]) ? S(0) : exp_of<S>(-lse[n]);
+    const S share = std::isinf(lse[n]) ? S(0) : relative ? S(1) : exp_of<S>(-lse[n]);
     if (share == 0 || !grad) std::memset(sums_grad, 0, row * sizeof(S));
     if (share == 0) continue;
     S mass = lse_grad ? lse_grad[start + n] : S(0);

@@ -16,7 +16,7 @@ from .feature_memory import FeatureMemory
 from .log_memory import LogMemory
 from .memory import Chunk, Memory, MemorySums
 from .native import memory_absorb, memory_read, memory_scan
-from .native_backward import kept_tokens
+from .native_gradients import kept_tokens
 
 # Features that torch evaluates are held for this many tokens at once.
 _GIVEN_AT_ONCE = 512
@@ -46,6 +46,9 @@ class NativeMemory:
     def attend(
         self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk
     ) -> tuple[Partial, MemorySums]:
+        differentiated = _differentiated((*tensors, *sums, *chunk))
+        # Gradients in log space find sums anew.
+        every = kept_tokens(self.features) if differentiated and not self._logarithms else 0
         out, lse, *after, _, _ = memory_scan(
             self._points(tensors, chunk.query),
             self._points(tensors, chunk.key),
@@ -54,16 +57,16 @@ class NativeMemory:
             chunk.decay,
             *sums,
             *self._features(tensors),
-            kept_tokens(self.features) if _differentiated((*tensors, *sums, *chunk)) else 0,
+            every,
         )
-        return self._part(out, lse), MemorySums(*after)
+        return self._part(out, lse), _sums_of(*after)
 
     def absorb(self, tensors: tuple[Tensor, ...], sums: MemorySums, chunk: Chunk) -> MemorySums:
         key = self._points(tensors, chunk.key)
         after = memory_absorb(
             key, chunk.value, chunk.gate, chunk.decay, *sums, *self._features(tensors)
         )
-        return MemorySums(*after)
+        return _sums_of(*after)
 
     def read(self, tensors: tuple[Tensor, ...], sums: MemorySums, query: Tensor) -> Partial:
         found = memory_read(self._points(tensors, query), *sums, *self._features(tensors))
@@ -84,12 +87,20 @@ class NativeMemory:
     def _features(self, tensors: tuple[Tensor, ...]) -> tuple[list[Tensor], str, int, float, bool]:
         how = self.memory.native
         parameters = [] if how.kind == "given" else list(tensors)
-        logarithms = isinstance(self.memory, LogMemory)
-        return parameters, how.kind, how.constant, how.background, logarithms
+        return parameters, how.kind, how.constant, how.background, self._logarithms
+
+    @property
+    def _logarithms(self) -> bool:
+        return isinstance(self.memory, LogMemory)
 
     def _part(self, out: Tensor, lse: Tensor) -> Partial:
         shape = self.heads, -1
         return Partial(out.unflatten(1, shape), lse.unflatten(1, shape))
+
+
+def _sums_of(values: Tensor, mass: Tensor, level: Tensor) -> MemorySums:
+    """Levels are constants that scale."""
+    return MemorySums(values, mass, level.detach())
 
 
 def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
@@ -108,8 +119,6 @@ def native_memory(
     chosen = native.choice()
     if chosen.library is None:
         return None, chosen.reason
-    if isinstance(memory, LogMemory) and _differentiated(present):
-        return None, "gradients of sums in log space are asked for"
     return NativeMemory(memory), f"compiled for {chosen.library.instruction_set}"
 
 
