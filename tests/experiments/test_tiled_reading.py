@@ -115,6 +115,7 @@ def test_with_the_plan_of_tiled_attention_it_is_tiled_attention(planned, tensors
         scale=1.0,
         enable_gqa=True,
         budget=budget,
+        implementation="eager",
         return_report=True,
     )
     emulated, _ = planned(query, key, value, report)

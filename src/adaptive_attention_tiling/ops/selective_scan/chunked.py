@@ -129,7 +129,8 @@ class _Scan(torch.autograd.Function):
                 "create_graph: the scan in chunks is not twice differentiable. Fix: pass "
                 'implementation="reference".'
             )
-        inputs, kept = _Inputs(*ctx.saved_tensors[:5]), ctx.saved_tensors[5:]
+        saved = ctx.saved_tensors  # under checkpointing they can be asked for once only
+        inputs, kept = _Inputs(*saved[:5]), saved[5:]
         x, delta, A, write = (torch.zeros_like(t) for t in inputs[:4])
         read = None if inputs.read is None else torch.zeros_like(inputs.read)
         grads = _Inputs(x, delta, A, write, read)

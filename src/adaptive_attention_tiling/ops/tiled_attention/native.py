@@ -276,7 +276,8 @@ def _differentiate(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | Non
             "create_graph: compiled kernels are not twice differentiable. Fix: pass "
             'implementation="eager".'
         )
-    results, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+    saved = ctx.saved_tensors  # under checkpointing they can be asked for once only
+    results, inputs = saved[:3], saved[3:]
     grads = tiled_read_backward(grad_out, *results, inputs, ctx.limit, ctx.causal)
     found = {name: x if x.numel() else None for name, x in zip(_DIFFERENTIABLE, grads, strict=True)}
     return (*(found.get(name) for name in _INPUTS), None, None)
