@@ -18,8 +18,9 @@ from .memory import Chunk, Memory, MemorySums
 from .native import memory_absorb, memory_read, memory_scan
 from .native_gradients import kept_tokens
 
-# Features that torch evaluates are held for this many tokens at once.
-_GIVEN_AT_ONCE = 512
+# Features that torch evaluates are held for this many tokens at once: those of full covariances
+# leave the caches with more.
+_GIVEN_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
