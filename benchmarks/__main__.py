@@ -78,12 +78,14 @@ def measure(name: str, *, quick: bool, threads: int) -> dict[str, Any]:
     from adaptive_attention_tiling.backends import memory
 
     from . import registry
-    from .machine import circumstances, command_line
+    from .machine import circumstances
     from .measure import Options
 
     torch.set_num_threads(threads)
     memory.keep_freed_memory()
-    made = circumstances(command_line(), threads)
+    words = ["python -m benchmarks", name, *(["--quick"] if quick else [])]
+    command = " ".join(words + ([f"--threads {threads}"] if threads > 1 else []))
+    made = circumstances(command, threads)
     results = registry.run(name, Options(quick=quick, threads=threads))
     return {"benchmark": name, "quick": quick, **made, "results": results}
 

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -43,10 +42,6 @@ def label() -> str:
     """Date and processor, for the name of a file."""
     words = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
     return f"{date.today().isoformat()}-{words or platform.machine()}"
-
-
-def command_line() -> str:
-    return " ".join(["python -m benchmarks", *sys.argv[1:]])
 
 
 def _choice() -> str:
