@@ -67,7 +67,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _extras() -> Iterator[dict[str, Any]]:
-    """The extras as the installed package declares them; those for tests are of no use to a user."""
+    """The extras as the installed package declares them, without those for tests."""
     wanted: dict[str, list[str]] = {}
     for line in metadata.requires(_DISTRIBUTION) or []:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
