@@ -1,0 +1,20 @@
+"""Rational numbers as callers give them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from ...errors import ArgumentError
+
+
+def exact_rational(name: str, value: object) -> Fraction:
+    """The Fraction of an int or Fraction; floats are refused, since they seldom are what they show.
+
+    Raises:
+        ArgumentError: for anything else, naming the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Fraction):
+        raise ArgumentError(
+            name, f"{value!r}", "an int or a Fraction", "pass Fraction(numerator, denominator)"
+        )
+    return Fraction(value)
