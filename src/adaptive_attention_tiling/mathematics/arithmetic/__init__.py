@@ -1,21 +1,43 @@
 """Arithmetic: primes and heights, zeta and L-functions, motives and point counts."""
 
-from .elliptic_curve import INFINITY, EllipticCurve, Point, Reduction
-from .minimal_model import Substitution
-from .primes import check_prime, factor, is_prime, primes_up_to, valuation
-from .residue_symbols import jacobi_symbol, kronecker_symbol
+from .artin_mazur import (
+    artin_mazur_zeta,
+    orbits,
+    shift_fixed_points,
+    shift_polynomial,
+    topological_entropy,
+    toral_fixed_points,
+    zeta_series,
+)
+from .cycle_growth import ZetaSummary, cycle_growth, zeta_summary
+from .graph_zeta import (
+    bartholdi_determinant,
+    hashimoto_eigenvalues,
+    hashimoto_matrix,
+    hashimoto_product,
+    ihara_determinant,
+    ihara_polynomial,
+    prime_cycles,
+    reduced_closed_walks,
+)
 
 __all__ = [
-    "INFINITY",
-    "EllipticCurve",
-    "Point",
-    "Reduction",
-    "Substitution",
-    "check_prime",
-    "factor",
-    "is_prime",
-    "jacobi_symbol",
-    "kronecker_symbol",
-    "primes_up_to",
-    "valuation",
+    "ZetaSummary",
+    "artin_mazur_zeta",
+    "bartholdi_determinant",
+    "cycle_growth",
+    "hashimoto_eigenvalues",
+    "hashimoto_matrix",
+    "hashimoto_product",
+    "ihara_determinant",
+    "ihara_polynomial",
+    "orbits",
+    "prime_cycles",
+    "reduced_closed_walks",
+    "shift_fixed_points",
+    "shift_polynomial",
+    "topological_entropy",
+    "toral_fixed_points",
+    "zeta_series",
+    "zeta_summary",
 ]
