@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import ArgumentError
+from ..mathematics.information import check_probabilities, shannon_entropy
 
 CHUNK_ROWS = 128
 """Queries whose logits exist at one time; fixed, so that rows do not depend on later tokens."""
@@ -16,8 +17,7 @@ CHUNK_ROWS = 128
 def entropy_of_probabilities(attention: Float[Tensor, "*b T S"]) -> Float[Tensor, "*b T"]:
     """-sum_j A_ij log A_ij in nats, from 0 (one key) to log S (all alike)."""
     check_probabilities("attention", attention)
-    logs = torch.where(attention > 0, attention, 1).log()
-    return -(attention * logs).sum(-1)
+    return shannon_entropy(attention)
 
 
 def attention_entropy(
@@ -50,31 +50,6 @@ def attention_entropy(
         else:
             rows.append(_causal_rows(chunk, visible))
     return torch.cat(rows, -1).flatten(1, 2)
-
-
-def check_probabilities(name: str, probabilities: Tensor) -> None:
-    """Raise an ArgumentError unless entries are >= 0 and sum to one along the last axis."""
-    if probabilities.dim() < 1 or not probabilities.is_floating_point():
-        raise ArgumentError(
-            name,
-            f"{probabilities.dtype} {list(probabilities.shape)}",
-            "a floating tensor with probabilities along its last axis",
-            "pass the result of a softmax",
-        )
-    eps = torch.finfo(probabilities.dtype).eps
-    sums = probabilities.detach().sum(
-        -1, dtype=torch.promote_types(probabilities.dtype, torch.float32)
-    )
-    allowed = max(1e-4, 4 * eps)  # each entry was rounded
-    # Written so that a NaN fails as well.
-    if not bool((probabilities >= 0).all() & ((sums - 1).abs() <= allowed).all()):
-        worst = sums.flatten()[(sums - 1).abs().argmax()].item() if sums.numel() else None
-        raise ArgumentError(
-            name,
-            f"least {probabilities.min().item():.3g}, a sum of {worst:.6g}",
-            "entries >= 0 that sum to 1 along the last axis",
-            "divide by the sum",
-        )
 
 
 def _causal_rows(query: Tensor, key: Tensor) -> Tensor:

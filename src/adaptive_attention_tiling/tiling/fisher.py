@@ -4,19 +4,20 @@ For logits z = W s + b and p = softmax(z), with W [V, C],
 
     G(s) = E_{v ~ p}[d log p_v d log p_v^T] = W^T (diag(p) - p p^T) W
 
-and to second order KL(p(s) || p(s + x)) = x^T G x / 2.
+and to second order KL(p(s) || p(s + x)) = x^T G x / 2: the metric of a `SoftmaxFamily`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..mathematics.information import SoftmaxFamily, low_rank_factor
 from .metric import DiagonalMetric, LowRankMetric, check_width
 
 _CHUNK_ENTRIES = 2**22
@@ -36,19 +37,10 @@ class FisherMetric:
 
     weight: Tensor
     bias: Tensor | None = None
+    _family: SoftmaxFamily = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.weight.dim() != 2 or 0 in self.weight.shape:
-            raise ArgumentError(
-                "weight", f"shape {list(self.weight.shape)}", "[V, C]", "pass the output embedding"
-            )
-        if self.bias is not None and self.bias.shape != self.weight.shape[:1]:
-            raise ArgumentError(
-                "bias",
-                f"shape {list(self.bias.shape)}",
-                f"[{self.weight.shape[0]}] or None",
-                "pass one bias a token of the vocabulary",
-            )
+        object.__setattr__(self, "_family", SoftmaxFamily(self.weight, self.bias))
 
     @property
     def width(self) -> int:
@@ -67,9 +59,8 @@ class FisherMetric:
                 f"{list(tangent.shape)} as tangent has",
                 "pass the state of every tangent",
             )
-        weight = self.weight.to(tangent)
-        rows = zip(self._probabilities(point.to(tangent)), self._chunks(tangent), strict=True)
-        variances = [_variance(p, x @ weight.T) for p, x in rows]
+        rows = zip(self._chunks(point.to(tangent)), self._chunks(tangent), strict=True)
+        variances = [self._family.squared_norm(s, x) for s, x in rows]
         return torch.cat(variances).view(tangent.shape[:-1])
 
     def matrix(self, point: Float[Tensor, " C"]) -> Float[Tensor, "C C"]:
@@ -80,11 +71,9 @@ class FisherMetric:
 
     def average(self, states: Float[Tensor, "*n C"]) -> Float[Tensor, "C C"]:
         """The mean of G over states: Cov of W's rows within each p, averaged."""
-        weight = self._centred(states)
         total = states.new_zeros(self.width, self.width)
-        for p in self._probabilities(states):
-            means = p @ weight
-            total = total + weight.T @ (p.sum(0)[:, None] * weight) - means.T @ means
+        for chunk in self._chunks(states):
+            total = total + self._family.metric_sum(chunk)
         return total / max(1, states[..., 0].numel())
 
     def diagonal(self, states: Float[Tensor, "*n C"]) -> DiagonalMetric:
@@ -93,11 +82,9 @@ class FisherMetric:
         The average knows all of these states: where densities must not look ahead, take it from
         another text or from what came before.
         """
-        weight = self._centred(states)
-        squares = weight.square()
         total = states.new_zeros(self.width)
-        for p in self._probabilities(states):
-            total = total + p.sum(0) @ squares - (p @ weight).square().sum(0)
+        for chunk in self._chunks(states):
+            total = total + self._family.diagonal_sum(chunk)
         mean = total / max(1, states[..., 0].numel())
         return DiagonalMetric(mean.clamp(min=0))
 
@@ -107,25 +94,7 @@ class FisherMetric:
         No matrix of this rank is nearer to the average (Eckart and Young, 1936). It knows all of
         these states, as `diagonal` does.
         """
-        if not 1 <= rank <= self.width:
-            raise ArgumentError("rank", rank, f"an integer from 1 to {self.width}", "pass rank=8")
-        values, vectors = torch.linalg.eigh(self.average(states))
-        largest = values[-rank:].clamp(min=0).sqrt()
-        return LowRankMetric(vectors[:, -rank:] * largest)
-
-    def _probabilities(self, states: Tensor) -> Iterator[Tensor]:
-        """p [rows, V] of some states at a time."""
-        weight = self.weight.to(states)
-        for chunk in self._chunks(states):
-            logits = chunk @ weight.T
-            if self.bias is not None:
-                logits = logits + self.bias.to(logits)
-            yield logits.softmax(-1)
-
-    def _centred(self, states: Tensor) -> Tensor:
-        """W less the mean of its rows: the same G, with less to cancel in second moments."""
-        weight = self.weight.to(states)
-        return weight - weight.mean(0)
+        return LowRankMetric(low_rank_factor(self.average(states), rank))
 
     def _chunks(self, states: Tensor) -> Sequence[Tensor]:
         """Rows of states, so many at a time whatever their number."""
@@ -133,8 +102,3 @@ class FisherMetric:
         rows = max(1, _CHUNK_ENTRIES // self.weight.shape[0])
         chunks: Sequence[Tensor] = states.reshape(-1, self.width).split(rows)
         return chunks
-
-
-def _variance(p: Tensor, values: Tensor) -> Tensor:
-    mean = (p * values).sum(-1, keepdim=True)
-    return (p * (values - mean).square()).sum(-1)

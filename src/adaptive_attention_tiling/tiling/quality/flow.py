@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from ..attention_entropy import check_probabilities
+from ...mathematics.information import check_probabilities, kl_divergence
 from .part import QualityPart, checked
 
 
@@ -51,16 +51,12 @@ def _divergences(distributions: Tensor) -> tuple[Tensor, Tensor]:
     Row by row: the difference of entropy and cross entropy, in one product, would leave rounding
     in place of the zero between equal distributions.
     """
-    present = distributions > 0
-    logs = torch.where(present, distributions, 1).log()
-    divergence, infinite = [], []
+    rows = []
     for i in range(distributions.shape[-2]):
-        p, log_p, held = (x[..., i, None, :] for x in (distributions, logs, present))
-        missing = (held & ~present).any(-1)
-        row = (p * (log_p - logs)).sum(-1)
-        divergence.append(torch.where(missing, 0, row.clamp(min=0)))
-        infinite.append(missing)
-    return torch.stack(divergence, -2), torch.stack(infinite, -2)
+        rows.append(kl_divergence(distributions[..., i, None, :], distributions))
+    divergence = torch.stack(rows, -2)
+    infinite = divergence.isinf()
+    return torch.where(infinite, 0, divergence).clamp(min=0), infinite
 
 
 def _checked_weights(weights: Tensor, distributions: Tensor) -> Tensor:
