@@ -18,12 +18,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .integer_matrix import (
-    exact_matrix,
-    mobius,
-    power_traces,
-    reverse_characteristic_polynomial,
-)
+from .integer_matrix import exact_matrix, power_traces, reverse_characteristic_polynomial
+from .primes import factor
 
 
 def artin_mazur_zeta(
@@ -123,6 +119,12 @@ def zeta_series(fixed_points: list[int]) -> list[Fraction]:
         total = sum(fixed_points[k - 1] * found[order - k] for k in range(1, order + 1))
         found.append(Fraction(total) / order)
     return found
+
+
+def mobius(number: int) -> int:
+    """mu(n), n >= 1: 0 when a square divides n, else (-1) to the number of its primes."""
+    exponents = factor(number).values()
+    return 0 if any(e > 1 for e in exponents) else (-1) ** len(exponents)
 
 
 def _check_square(matrix: Tensor) -> None:

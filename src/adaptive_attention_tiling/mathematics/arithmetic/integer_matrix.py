@@ -49,16 +49,3 @@ def reverse_characteristic_polynomial(matrix: np.ndarray) -> list[int]:
             current[np.diag_indices(size)] -= coefficient
             current = matrix @ current
     return coefficients
-
-
-def mobius(number: int) -> int:
-    """mu(n): 0 when a square divides n, else (-1) to the number of its primes."""
-    sign, divisor = 1, 2
-    while divisor * divisor <= number:
-        if number % divisor == 0:
-            number //= divisor
-            if number % divisor == 0:
-                return 0
-            sign = -sign
-        divisor += 1
-    return -sign if number > 1 else sign
