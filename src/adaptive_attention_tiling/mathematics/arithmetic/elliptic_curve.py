@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -147,12 +148,16 @@ class EllipticCurve:
         """The least n >= 1 with n P = O, or None for points of infinite order.
 
         By Mazur's theorem (Publ. Math. IHES 47, 1977) no order exceeds 12, so that twelve
-        multiples decide.
+        multiples decide; fewer do where one has an x with 4x no integer on an integral model,
+        which torsion has not (Silverman, VIII.7.1).
         """
+        scale = 4 * math.lcm(*(a.denominator for a in self.coefficients)) ** 2
         multiple = point
         for order in range(1, _LARGEST_TORSION_ORDER + 1):
             if multiple is None:
                 return order
+            if scale % multiple[0].denominator:
+                return None
             multiple = self.add(multiple, point)
         return None
 

@@ -6,6 +6,17 @@ from .archimedean import (
     running_exponential_height,
     smooth_archimedean_height,
 )
+from .elliptic import (
+    Normalisation,
+    archimedean_local_height,
+    canonical_height,
+    elliptic_local_heights,
+    finite_local_height,
+    height_pairing,
+    regulator,
+)
+from .green_function import green_function, polynomial_green_function
+from .reference import naive_canonical_height
 from .weil import (
     algebraic_height,
     coprime_coordinates,
@@ -18,16 +29,26 @@ from .weil import (
 )
 
 __all__ = [
+    "Normalisation",
     "algebraic_height",
     "archimedean_height",
+    "archimedean_local_height",
+    "canonical_height",
     "coprime_coordinates",
     "count_rationals",
+    "elliptic_local_heights",
     "exponential_height",
+    "finite_local_height",
+    "green_function",
+    "height_pairing",
     "local_heights",
     "multiplicative_height",
+    "naive_canonical_height",
+    "polynomial_green_function",
     "projective_height",
     "rational_height",
     "rationals_of_height",
+    "regulator",
     "running_exponential_height",
     "smooth_archimedean_height",
 ]
