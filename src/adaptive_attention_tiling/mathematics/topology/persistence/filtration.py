@@ -19,6 +19,8 @@ from ...graph import Graph
 Integers = NDArray[np.int64]
 
 MOST_CLIQUES = 1_000_000
+# A clique took so long, of distances among 256 random points; of random weights far longer.
+_SECONDS = 1.7e-6
 _NAMES = {2: "edges", 3: "triangles", 4: "tetrahedra"}
 
 
@@ -67,7 +69,7 @@ def flag_filtration(
     place = last
     found = [Cliques(facets[order_of(place)], np.arange(len(edges)))]
     for nodes in range(3, size + 1):
-        _refuse_many(graph, _siblings(parent), "candidates for ", nodes, 8 * most_cliques)
+        _refuse_many(graph, _siblings(parent), "candidates for ", nodes, 4 * most_cliques)
         first, second = _sibling_pairs(parent)
         keys = parent * graph.nodes + node
         # What is left of two siblings without one node of their common parent, i = 0, 1, ...
@@ -135,7 +137,6 @@ def _refuse_many(graph: Graph, count: int, role: str, nodes: int, most: int) -> 
         f"{len(graph.edges)} edges on {graph.nodes} nodes (mean degree {degree:.0f}), with "
         f"{count} {role}{kind}",
         f"at most {most}",
-        "keep the strongest few edges of each node, as strongest_edges(matrix, 8) does (a complete "
-        "graph of 256 nodes takes minutes, its 8 strongest edges a node milliseconds), or pass "
-        f"most_cliques={count}",
+        "keep the strongest few edges of each node, as strongest_edges(matrix, 8) does, or pass "
+        f"most_cliques={count} and wait for {_SECONDS * count:.1g} s or much longer",
     )

@@ -80,91 +80,91 @@ def reduced(begins: NDArray[np.bool_], cofaces: Cliques, prime: int) -> tuple[In
 
     begins: for each clique whether it begins a class at all.
     """
-    count, facets = len(begins), cofaces.facets
-    rows, starts = _by_facet(facets, count)
-    has = starts[1:] > starts[:-1]
-    first = np.full(count, -1)
-    first[has] = rows[starts[:-1][has]]
+    facets = cofaces.facets
+    coboundary = _Coboundary(facets, len(begins), prime)
     latest = facets.max(1)
-    apparent = np.flatnonzero(first[latest] == np.arange(len(facets)))
+    apparent = np.flatnonzero(coboundary.first[latest] == np.arange(len(facets)))
     owner = np.full(len(facets), -1)
     owner[apparent] = latest[apparent]
-    open_ = begins & has
-    open_[latest[apparent]] = False
-    _reduce(np.flatnonzero(open_)[::-1], owner, _Coboundary(rows, starts, facets, prime))
+    unpaired = begins & (coboundary.first >= 0)
+    unpaired[latest[apparent]] = False
+    owner = _reduced_owners(np.flatnonzero(unpaired)[::-1], owner, coboundary)
     ends = np.flatnonzero(owner >= 0)
     endless = begins.copy()
     endless[owner[ends]] = False
     return np.concatenate([owner[ends], np.flatnonzero(endless)]), ends
 
 
-def _reduce(columns: Integers, owner: Integers, coboundary: _Coboundary) -> None:
-    """Write into `owner` [cofaces] the clique that each coface ends, columns in the order given."""
-    prime = coboundary.prime
-    kept: dict[int, tuple[int, Column]] = {}
-    for column in columns.tolist():
-        start = coboundary.first(column)
-        if owner[start] < 0:
-            owner[start] = column
+def _reduced_owners(columns: Integers, owner: Integers, coboundary: _Coboundary) -> Integers:
+    """For each coface the clique that it ends, or -1; those of `columns`, in their order, added."""
+    owners: list[int] = owner.tolist()
+    kept: dict[int, Column] = {}
+    starts = coboundary.first[columns].tolist()
+    for column, start in zip(columns.tolist(), starts, strict=True):
+        if owners[start] < 0:
+            owners[start] = column
             continue
         working = coboundary(column)
-        queue = list(working)
-        heapify(queue)
-        while queue:
-            row = queue[0]
-            value = working.get(row)
-            if value is None:
-                heappop(queue)
+        row = _reduce(working, owners, kept, coboundary)
+        if row is not None:
+            owners[row] = column
+            kept[column] = working
+    return np.array(owners, np.int64)
+
+
+def _reduce(
+    working: Column, owners: list[int], kept: dict[int, Column], coboundary: _Coboundary
+) -> int | None:
+    """Add columns to `working` until its earliest row has no owner, and tell it; None if empty."""
+    prime = coboundary.prime
+    queue = list(working)
+    heapify(queue)
+    while queue:
+        row = queue[0]
+        value = working.get(row)
+        if value is None:
+            heappop(queue)
+            continue
+        other = owners[row]
+        if other < 0:
+            return row
+        entries = kept.get(other) or coboundary(other)
+        factor = -value * pow(entries[row], -1, prime)
+        for place, entry in entries.items():
+            old = working.get(place)
+            if old is None:
+                working[place] = factor * entry % prime
+                heappush(queue, place)
                 continue
-            other = int(owner[row])
-            if other < 0:
-                owner[row] = column
-                kept[column] = pow(value, -1, prime), working
-                break
-            inverse, entries = kept.get(other) or coboundary.scaled(other, row)
-            factor = -value * inverse % prime
-            for place, entry in entries.items():
-                old = working.get(place)
-                if old is None:
-                    working[place] = factor * entry % prime
-                    heappush(queue, place)
-                    continue
-                new = (old + factor * entry) % prime
-                if new:
-                    working[place] = new
-                else:
-                    del working[place]
+            new = (old + factor * entry) % prime
+            if new:
+                working[place] = new
+            else:
+                del working[place]
+    return None
 
 
 class _Coboundary:
-    """The columns of the coboundary matrix mod p, made when asked for."""
+    """The columns of the coboundary matrix mod p."""
 
-    def __init__(self, rows: Integers, starts: Integers, facets: Integers, prime: int) -> None:
+    def __init__(self, facets: Integers, count: int, prime: int) -> None:
+        width = facets.shape[1]
+        order = np.argsort(facets.ravel(), kind="stable")
+        signs = np.where(np.arange(width) % 2 == 0, 1, prime - 1)
+        starts = np.zeros(count + 1, np.int64)
+        np.cumsum(np.bincount(facets.ravel(), minlength=count), out=starts[1:])
+        rows = order // width
         self.prime = prime
-        self._rows, self._starts, self._facets = rows, starts, facets
-
-    def first(self, column: int) -> int:
-        return int(self._rows[self._starts[column]])
+        self.first = np.full(count, -1)
+        filled = starts[1:] > starts[:-1]
+        self.first[filled] = rows[starts[:-1][filled]]
+        # Lists, since Python reads single numbers from arrays slowly.
+        self._rows, self._entries = rows.tolist(), signs[order % width].tolist()
+        self._starts = starts.tolist()
 
     def __call__(self, column: int) -> Column:
-        rows = self._rows[self._starts[column] : self._starts[column + 1]]
-        place = (self._facets[rows] == column).argmax(1)
-        signs = np.where(place % 2 == 0, 1, self.prime - 1)
-        return dict(zip(rows.tolist(), signs.tolist(), strict=True))
-
-    def scaled(self, column: int, row: int) -> tuple[int, Column]:
-        """The inverse of the entry at a row, a sign, and all entries."""
-        entries = self(column)
-        return entries[row], entries
-
-
-def _by_facet(facets: Integers, count: int) -> tuple[Integers, Integers]:
-    """Rows sorted by their facets: those of facet c are rows[starts[c]:starts[c + 1]], in order."""
-    width = facets.shape[1]
-    order = np.argsort(facets.ravel(), kind="stable")
-    starts = np.zeros(count + 1, np.int64)
-    np.cumsum(np.bincount(facets.ravel(), minlength=count), out=starts[1:])
-    return order // width, starts
+        part = slice(self._starts[column], self._starts[column + 1])
+        return dict(zip(self._rows[part], self._entries[part], strict=True))
 
 
 def _padded(births: Integers, deaths: Integers) -> Integers:
