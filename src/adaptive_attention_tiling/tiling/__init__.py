@@ -1,9 +1,10 @@
 """Adaptive tiling: where a text is dense, how it is cut, and how well the cut works."""
 
+from .arc_length import arc_lengths, equal_arc_borders
 from .attention_entropy import attention_entropy, entropy_of_probabilities
 from .density import DensityState, InformationDensityAnalyzer
 from .fisher import FisherMetric
-from .metric import AbstractMetric, DiagonalMetric, LowRankMetric
+from .metric import AbstractMetric, DenseMetric, DiagonalMetric, LowRankMetric
 from .positions import encoding_distance, temporal_distance
 from .quality import (
     QualityPart,
@@ -19,6 +20,7 @@ from .quality import (
     pattern_stability,
     tile_distributions,
 )
+from .query_fisher import CausalQueryMetric, QueryMoments, query_metric, query_moments
 from .resolution import (
     AbstractEnergy,
     PricedEnergy,
@@ -58,7 +60,9 @@ from .tree import (
 __all__ = [
     "AbstractEnergy",
     "AbstractMetric",
+    "CausalQueryMetric",
     "CrossScaleRouter",
+    "DenseMetric",
     "DensityState",
     "DiagonalMetric",
     "ExpectedTiling",
@@ -74,6 +78,7 @@ __all__ = [
     "QualityPart",
     "QualityReport",
     "QualityWeights",
+    "QueryMoments",
     "ResolutionField",
     "Tile",
     "TileManager",
@@ -82,6 +87,7 @@ __all__ = [
     "TreeRead",
     "adapt_resolution",
     "adaptation_efficiency",
+    "arc_lengths",
     "attention_entropy",
     "compute_share",
     "compute_to_efficiency_ratio",
@@ -89,6 +95,7 @@ __all__ = [
     "edge_utilization",
     "encoding_distance",
     "entropy_of_probabilities",
+    "equal_arc_borders",
     "expected_loss",
     "expected_tiling",
     "greedy_tiling",
@@ -101,6 +108,8 @@ __all__ = [
     "merged",
     "moments_of_tokens",
     "pattern_stability",
+    "query_metric",
+    "query_moments",
     "routing_weights",
     "temporal_distance",
     "threshold_tiling",
