@@ -18,6 +18,7 @@ from .dirichlet import (
     kronecker_character,
 )
 from .elliptic_curve import INFINITY, EllipticCurve, Point, Reduction
+from .finite_field import FiniteField, prime_power
 from .graph_zeta import (
     bartholdi_determinant,
     hashimoto_eigenvalues,
@@ -29,8 +30,33 @@ from .graph_zeta import (
     reduced_closed_walks,
 )
 from .minimal_model import Substitution
+from .motives import (
+    LEFSCHETZ,
+    POINT,
+    LefschetzPolynomial,
+    affine_space,
+    blow_up,
+    flag_variety,
+    general_linear_group,
+    grassmannian,
+    projective_bundle,
+    projective_space,
+    quadric,
+    special_linear_group,
+    symplectic_group,
+    torus,
+)
+from .motivic_cohomology import (
+    AbelianGroup,
+    milnor_k_group,
+    motivic_cohomology_of_finite_field,
+    motivic_cohomology_of_projective_space,
+    quillen_k_group,
+)
+from .point_count import affine_points, elliptic_points, grassmannian_points, projective_points
 from .primes import check_prime, factor, is_prime, primes_up_to, valuation
 from .residue_symbols import jacobi_symbol, kronecker_symbol
+from .weil import CurveZeta
 from .zeta import (
     completed_zeta,
     hardy_z,
@@ -43,21 +69,35 @@ from .zeta import (
 
 __all__ = [
     "INFINITY",
+    "LEFSCHETZ",
+    "POINT",
+    "AbelianGroup",
+    "CurveZeta",
     "DirichletCharacter",
     "EllipticCurve",
+    "FiniteField",
+    "LefschetzPolynomial",
     "Point",
     "Reduction",
     "Substitution",
     "ZetaSummary",
+    "affine_points",
+    "affine_space",
     "artin_mazur_zeta",
     "bartholdi_determinant",
+    "blow_up",
     "check_prime",
     "completed_dirichlet_l",
     "completed_zeta",
     "cycle_growth",
     "dirichlet_characters",
     "dirichlet_l",
+    "elliptic_points",
     "factor",
+    "flag_variety",
+    "general_linear_group",
+    "grassmannian",
+    "grassmannian_points",
     "hardy_z",
     "hashimoto_eigenvalues",
     "hashimoto_matrix",
@@ -70,16 +110,28 @@ __all__ = [
     "jacobi_symbol",
     "kronecker_character",
     "kronecker_symbol",
+    "milnor_k_group",
+    "motivic_cohomology_of_finite_field",
+    "motivic_cohomology_of_projective_space",
     "orbits",
     "prime_cycles",
+    "prime_power",
     "primes_up_to",
+    "projective_bundle",
+    "projective_points",
+    "projective_space",
+    "quadric",
+    "quillen_k_group",
     "reduced_closed_walks",
     "riemann_siegel_theta",
     "riemann_zeta",
     "shift_fixed_points",
     "shift_polynomial",
+    "special_linear_group",
+    "symplectic_group",
     "topological_entropy",
     "toral_fixed_points",
+    "torus",
     "valuation",
     "zeta_series",
     "zeta_summary",
