@@ -106,6 +106,29 @@ class Atlas:
             )
         return self.charts[int(margins.argmax())]
 
+    def holds(self, name: str, points: Float[Tensor, "*p N"]) -> bool:
+        """Whether all of these points lie inside of the chart of this name."""
+        with torch.no_grad():
+            return bool((self.chart(name).margin(points.detach()) > 0).all())
+
+    def chosen(self, points: Float[Tensor, "*p N"], name: str | None) -> Chart:
+        """The chart of this name, which must hold these points, or the best one for None."""
+        if name is None:
+            return self.best(points)
+        if not self.holds(name, points):
+            raise ArgumentError(
+                "chart",
+                repr(name),
+                "a chart that holds these points",
+                f"pass {self.best(points).name!r}",
+            )
+        return self.chart(name)
+
+    def common(self, *names: str) -> Float[Tensor, "k N"]:
+        """The samples that all of these charts hold."""
+        margins = torch.stack([self.chart(name).margin(self.samples) for name in names])
+        return self.samples[margins.amin(0) > 0]
+
     def check(self, points: Float[Tensor, "*p N"], name: str = "points") -> None:
         """Raise an ArgumentError unless points are finite, of width N, and on the manifold.
 

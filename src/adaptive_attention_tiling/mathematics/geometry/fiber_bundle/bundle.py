@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import torch
 from jaxtyping import Float
@@ -17,13 +16,12 @@ from .connection import (
     along,
     bianchi_form,
     curvature_form,
-    gauge_transformed,
-    partials,
     slope_along,
 )
+from .consistency import check_connections, check_transitions
 from .path import Path
 from .structure_group import Representation, StructureGroup
-from .transport import gauss_nodes, magnus_exponent, ordered_product
+from .transport import path_ordered
 
 Transition = Callable[[Tensor], Tensor]
 
@@ -121,8 +119,8 @@ class FiberBundle:
                 "connections", sorted(self.connections), f"{sorted(names)}", "pass one a chart"
             )
         with torch.no_grad():
-            self._check_transitions()
-            self._check_connections()
+            check_transitions(self)
+            check_connections(self)
 
     def bundle_projection(self, total: BundlePoint) -> Float[Tensor, "*p N"]:
         """pi: where points of the total space are, [*p, N]."""
@@ -156,8 +154,9 @@ class FiberBundle:
     def connection_form(self, tangent_vector: TangentVector) -> Tensor:
         """A(v), [*p, r, r], in the Lie algebra and in the frame of the tangent vector's chart."""
         self.atlas.check(tangent_vector.base, "tangent_vector")
-        chart = self._chart(tangent_vector.base, tangent_vector.chart)
-        return self._form(chart, tangent_vector.base, tangent_vector.vector)
+        chart = self.atlas.chosen(tangent_vector.base, tangent_vector.chart)
+        x, velocity = slope_along(chart.coordinates, tangent_vector.base, tangent_vector.vector)
+        return along(self.connections[chart.name](x), velocity)
 
     def covariant_derivative(
         self, section: Callable[[Tensor], Tensor], tangent_vector: TangentVector
@@ -200,7 +199,7 @@ class FiberBundle:
                 "fibres over gamma(0)",
                 "pass section.base = path.points(times)[..., 0, :]",
             )
-        chart = section.chart if self._holds(section.chart, end) else self.atlas.best(end).name
+        chart = section.chart if self.atlas.holds(section.chart, end) else self.atlas.best(end).name
         matrix = self.transport(path, section.chart, chart, steps=steps, order=order)
         moved = self.act(matrix, section.fiber)
         return BundlePoint(end.expand_as(section.base), chart, moved)
@@ -225,25 +224,10 @@ class FiberBundle:
         """
         if steps < 1:
             raise ArgumentError("steps", steps, "1 or more", "pass steps=32")
-        count = steps * path.pieces
-        shares = torch.tensor(gauss_nodes(order), dtype=path.dtype, device=path.device)
-        times = path.times(count)
-        nodes = (times[:-1, None] + shares / count).flatten()
-        corners = path.points(times)
-        self.atlas.check(corners, "path")
-        points, velocities = path.velocities(nodes)
-        batch, width = points.shape[:-2], points.shape[-1]
-        points = points.view(*batch, count, len(shares), width)
-        chosen = self._charts_of_steps(corners, points)
-        form = self._forms(chosen[..., None].expand(points.shape[:-1]), points, velocities)
-        factors = torch.linalg.matrix_exp(magnus_exponent(-form, 1 / count))
-        first = self._chart(corners[..., 0, :], chart1).name
-        last = chart2 or (first if self._holds(first, corners[..., -1, :]) else None)
-        last = self._chart(corners[..., -1, :], last).name
-        changes = self._changes(first, chosen, last, corners)
-        if changes is None:
-            return ordered_product(factors)
-        return ordered_product(changes[..., 1:, :, :] @ factors) @ changes[..., 0, :, :]
+        start, end = path.points(path.times(1)).unbind(-2)
+        first = self.atlas.chosen(start, chart1).name
+        last = chart2 or (first if self.atlas.holds(first, end) else None)
+        return path_ordered(self, path, (first, self.atlas.chosen(end, last).name), steps, order)
 
     def holonomy(
         self, loop: Path, chart: str | None = None, *, steps: int = 32, order: int = 4
@@ -255,7 +239,7 @@ class FiberBundle:
             raise ArgumentError(
                 "loop", f"ends {float(gap):.3g} apart", "gamma(0) = gamma(1)", "close the path"
             )
-        name = self._chart(ends[..., 0, :], chart).name
+        name = self.atlas.chosen(ends[..., 0, :], chart).name
         return self.transport(loop, name, name, steps=steps, order=order)
 
     def curvature(self, point: Float[Tensor, "*p N"], chart: str | None = None) -> Tensor:
@@ -264,13 +248,13 @@ class FiberBundle:
         From one chart to another F_b = g_ba F_a g_ba^(-1), besides the change of coordinates.
         """
         self.atlas.check(point, "point")
-        held = self._chart(point, chart)
+        held = self.atlas.chosen(point, chart)
         return curvature_form(self.connections[held.name], held.coordinates(point))
 
     def bianchi(self, point: Float[Tensor, "*p N"], chart: str | None = None) -> Tensor:
         """dF + [A, F], [*p, n, n, n, r, r], which is zero."""
         self.atlas.check(point, "point")
-        held = self._chart(point, chart)
+        held = self.atlas.chosen(point, chart)
         return bianchi_form(self.connections[held.name], held.coordinates(point))
 
     def is_flat(self, points: Float[Tensor, "m N"] | None = None) -> bool:
@@ -327,162 +311,8 @@ class FiberBundle:
         if not bool(fiber.detach().isfinite().all()):
             raise ArgumentError("fiber", "NaN or infinity", "finite numbers", "leave it out")
         if self.principal:
-            self._check_in_group("fiber", fiber.detach())
+            self.group.check("fiber", fiber)
 
     def _identities(self, points: Tensor) -> Tensor:
         identity = self.group.identity(points)
         return identity.expand(*points.shape[:-1], *identity.shape)
-
-    def _holds(self, name: str, points: Tensor) -> bool:
-        with torch.no_grad():
-            return bool((self.atlas.chart(name).margin(points.detach()) > 0).all())
-
-    def _chart(self, points: Tensor, name: str | None) -> Chart:
-        if name is None:
-            return self.atlas.best(points)
-        if not self._holds(name, points):
-            raise ArgumentError(
-                "chart",
-                repr(name),
-                "a chart that holds these points",
-                f"pass {self.atlas.best(points).name!r}",
-            )
-        return self.atlas.chart(name)
-
-    def _form(self, chart: Chart, points: Tensor, vectors: Tensor) -> Tensor:
-        """A(v) of vectors [*p, N] in R^N."""
-        x, velocity = slope_along(chart.coordinates, points, vectors)
-        return along(self.connections[chart.name](x), velocity)
-
-    def _forms(self, chosen: Tensor, points: Tensor, vectors: Tensor) -> Tensor:
-        """A(v), [*p, r, r], each in the frame of the chart whose number is chosen [*p]."""
-        rows = chosen.flatten()
-        points, vectors = points.flatten(0, -2), vectors.reshape(-1, vectors.shape[-1])
-        wanted = [(rows == i).nonzero()[:, 0] for i in range(len(self.atlas.charts))]
-        parts = [
-            self._form(chart, points[held], vectors[held])
-            for chart, held in zip(self.atlas.charts, wanted, strict=True)
-            if len(held)
-        ]
-        gathered = torch.cat(parts)[torch.cat(wanted).argsort()]
-        return gathered.view(*chosen.shape, *gathered.shape[1:])
-
-    def _charts_of_steps(self, corners: Tensor, nodes: Tensor) -> Tensor:
-        """The chart [*b, k] with the widest margin over a step's ends and nodes."""
-        ends = self.atlas.margins(corners)
-        inside = self.atlas.margins(nodes).amin(-2)
-        margins = torch.minimum(torch.minimum(ends[..., :-1, :], ends[..., 1:, :]), inside)
-        widest, chosen = margins.max(-1)
-        if bool((widest <= 0).any()):
-            raise ArgumentError(
-                "path",
-                "a step that lies in no chart",
-                "steps short enough for one chart each",
-                "pass more steps",
-            )
-        return chosen
-
-    def _changes(self, first: str, chosen: Tensor, last: str, corners: Tensor) -> Tensor | None:
-        """Transitions [*b, k + 1, r, r] at the corners of steps; None if there are none."""
-        names = [chart.name for chart in self.atlas.charts]
-        ends = [torch.full_like(chosen[..., :1], names.index(name)) for name in (first, last)]
-        before = torch.cat([ends[0], chosen], -1).flatten()
-        after = torch.cat([chosen, ends[1]], -1).flatten()
-        if bool((before == after).all()):
-            return None
-        points = corners.flatten(0, -2)
-        pairs = (before * len(names) + after).unique().tolist()
-        places, parts = [], []
-        for one, other in (divmod(pair, len(names)) for pair in pairs):
-            held = ((before == one) & (after == other)).nonzero()[:, 0]
-            places.append(held)
-            parts.append(self.transition_functions(names[one], names[other])(points[held]))
-        gathered = torch.cat(parts)[torch.cat(places).argsort()]
-        return gathered.view(*chosen.shape[:-1], -1, *gathered.shape[1:])
-
-    def _check_in_group(self, name: str, elements: Tensor) -> None:
-        defect = self.group.defect(elements)
-        if elements.numel() and not bool(defect.max() <= tolerance(elements)):
-            raise ArgumentError(
-                name,
-                f"matrices {float(defect.max()):.3g} away from {self.group}",
-                f"elements of {self.group}",
-                "pass elements of the group, or a larger group",
-            )
-
-    def _common(self, *names: str) -> Tensor:
-        """The samples that all of these charts hold."""
-        margins = torch.stack([self.atlas.chart(n).margin(self.atlas.samples) for n in names])
-        return self.atlas.samples[margins.amin(0) > 0]
-
-    def _check_transitions(self) -> None:
-        names = [chart.name for chart in self.atlas.charts]
-        for one, two in permutations(names, 2):
-            points = self._common(one, two)
-            if len(points):
-                elements = self.transition_functions(one, two)(points)
-                self._check_in_group(f"transitions[{one!r}, {two!r}]", elements)
-        triples = [(a, b, a) for a, b in permutations(names, 2)]
-        for a, b, c in [*triples, *permutations(names, 3)]:
-            points = self._common(a, b, c)
-            if not len(points):
-                continue
-            steps = [(a, b), (b, c), (c, a)]
-            back = [self.transition_functions(one, two)(points) for one, two in steps]
-            defect = (back[2] @ back[1] @ back[0] - self.group.identity(points)).abs().max()
-            if not bool(defect <= tolerance(points)):
-                raise ArgumentError(
-                    "transitions",
-                    f"charts {(a, b, c)} with a defect of {float(defect):.3g}",
-                    "g_ac g_cb g_ba = 1 where charts meet",
-                    "correct one of these transitions, or leave its inverse out",
-                )
-
-    def _check_connections(self) -> None:
-        for chart in self.atlas.charts:
-            self._check_algebra(chart)
-        for one, two in permutations((chart.name for chart in self.atlas.charts), 2):
-            points = self._common(one, two)
-            if len(points):
-                self._check_gauge(one, two, points)
-
-    def _check_algebra(self, chart: Chart) -> None:
-        x = chart.coordinates(self._common(chart.name))
-        form = self.connections[chart.name](x)
-        size = self.group.size
-        if form.shape != (*x.shape, size, size):
-            raise ArgumentError(
-                f"connections[{chart.name!r}]",
-                f"components of shape {list(form.shape)} at coordinates {list(x.shape)}",
-                f"{[*x.shape, size, size]}",
-                "return [*p, n, r, r], the form's index first",
-            )
-        defect = self.group.algebra_defect(form)
-        if form.numel() and not bool(defect.max() <= tolerance(x) * form.abs().max().clamp(min=1)):
-            raise ArgumentError(
-                f"connections[{chart.name!r}]",
-                f"matrices {float(defect.max()):.3g} away from the Lie algebra of {self.group}",
-                "elements of the Lie algebra",
-                "project them onto it, or use a larger group",
-            )
-
-    def _check_gauge(self, one: str, two: str, points: Tensor) -> None:
-        first, second = self.atlas.chart(one), self.atlas.chart(two)
-        x = first.coordinates(points)
-
-        def gauge(x: Tensor) -> Tensor:
-            return self.transition_functions(one, two)(first.point(x))
-
-        expected = gauge_transformed(self.connections[one], gauge)(x)
-        slopes = partials(lambda x: second.coordinates(first.point(x)), x)
-        other = self.connections[two](second.coordinates(points))
-        pulled = torch.einsum("...ij,...jkl->...ikl", slopes.to(other.dtype), other)
-        scale = expected.abs().flatten(1).amax(1).clamp(min=1)
-        defect = ((pulled - expected).abs().flatten(1).amax(1) / scale).max()
-        if not bool(defect <= tolerance(points)):
-            raise ArgumentError(
-                "connections",
-                f"charts {(one, two)} with a defect of {float(defect):.3g}",
-                "A_b = g A_a g^(-1) - dg g^(-1) where charts meet",
-                "correct one of these connections",
-            )

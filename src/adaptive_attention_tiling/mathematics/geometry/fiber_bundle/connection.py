@@ -18,11 +18,14 @@ Connection = Callable[[Tensor], Tensor]
 def partials(function: Callable[[Tensor], Tensor], x: Float[Tensor, "*p n"]) -> Tensor:
     """d_i f(x), [*p, n, ...], of a function [*p, n] -> [*p, ...] that acts row by row.
 
-    The derivative's axis comes after those of points, as a form's index does.
+    By forward mode with one direction a row of a vmap, so f must not branch on values. The
+    derivative's axis comes after those of points.
     """
     basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    columns = [slope_along(function, x, row.expand_as(x))[1] for row in basis]
-    return torch.stack(columns, x.dim() - 1)
+    columns: Tensor = torch.func.vmap(lambda row: slope_along(function, x, row.expand_as(x))[1])(
+        basis
+    )
+    return columns.movedim(0, x.dim() - 1)
 
 
 def slope_along(

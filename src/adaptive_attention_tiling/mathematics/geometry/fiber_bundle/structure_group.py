@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ....errors import ArgumentError
+from .atlas import tolerance
 from .connection import slope_along
 
 
@@ -63,6 +64,17 @@ class StructureGroup:
         if self.unimodular:
             found = torch.maximum(found, (determinant - 1).abs())
         return found
+
+    def check(self, name: str, elements: Tensor) -> None:
+        """Raise an ArgumentError unless matrices [*p, r, r] are in the group to eps^(2/5)."""
+        defect = self.defect(elements.detach())
+        if elements.numel() and not bool(defect.max() <= tolerance(defect)):
+            raise ArgumentError(
+                name,
+                f"matrices {float(defect.max()):.3g} away from {self}",
+                f"elements of {self}",
+                "pass elements of the group, or a larger group",
+            )
 
     def algebra_defect(self, elements: Tensor) -> Float[Tensor, "*p"]:
         """How far matrices [*p, r, r] are from the Lie algebra: max(|X^H + X|, |tr X|)."""
