@@ -6,6 +6,9 @@ from .archimedean import (
     running_exponential_height,
     smooth_archimedean_height,
 )
+from .arithmetic_height import arithmetic_height
+from .call_silverman import call_silverman_height, call_silverman_local_heights, finite_green
+from .difference import height_bounds, is_preperiodic, lower_bound_factor, preperiod
 from .elliptic import (
     Normalisation,
     archimedean_local_height,
@@ -16,7 +19,7 @@ from .elliptic import (
     regulator,
 )
 from .green_function import green_function, polynomial_green_function
-from .reference import naive_canonical_height
+from .reference import naive_call_silverman_height, naive_canonical_height
 from .weil import (
     algebraic_height,
     coprime_coordinates,
@@ -33,18 +36,27 @@ __all__ = [
     "algebraic_height",
     "archimedean_height",
     "archimedean_local_height",
+    "arithmetic_height",
+    "call_silverman_height",
+    "call_silverman_local_heights",
     "canonical_height",
     "coprime_coordinates",
     "count_rationals",
     "elliptic_local_heights",
     "exponential_height",
+    "finite_green",
     "finite_local_height",
     "green_function",
+    "height_bounds",
     "height_pairing",
+    "is_preperiodic",
     "local_heights",
+    "lower_bound_factor",
     "multiplicative_height",
+    "naive_call_silverman_height",
     "naive_canonical_height",
     "polynomial_green_function",
+    "preperiod",
     "projective_height",
     "rational_height",
     "rationals_of_height",

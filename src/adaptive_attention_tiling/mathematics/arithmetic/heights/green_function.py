@@ -79,11 +79,21 @@ def _monomials(x: Tensor, z: Tensor, degree: int) -> Tensor:
 
 
 def _unit(x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(X, Z) / N and N, its Euclidean norm, which neither overflows nor loses small numbers."""
-    largest = torch.maximum(x.detach().abs(), z.detach().abs())
-    x, z = x / largest, z / largest
-    norm = (x.abs().square() + z.abs().square()).sqrt()
-    return x / norm, z / norm, largest * norm
+    """(X, Z) of norm 1, its larger coordinate positive, and the Euclidean norm it had.
+
+    Signs and phases are divided out too: f turns them by d times their angle at each step, which
+    gradients would follow.
+    """
+    x_leads = x.detach().abs() >= z.detach().abs()
+    leader = torch.where(x_leads, x, z)
+    other = torch.where(x_leads, z, x) / leader
+    norm = (1 + other.abs().square()).sqrt()
+    one, other = torch.ones_like(other) / norm, other / norm
+    return (
+        torch.where(x_leads, one, other),
+        torch.where(x_leads, other, one),
+        leader.abs() * norm,
+    )
 
 
 def _checked_degree(numerator: Tensor, denominator: Tensor, point: Tensor) -> int:

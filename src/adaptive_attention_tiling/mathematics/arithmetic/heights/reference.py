@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from ..elliptic_curve import EllipticCurve, Point
+from ..rational_map import LinePoint, RationalMap
 from .weil import rational_height
 
 
@@ -11,3 +14,11 @@ def naive_canonical_height(curve: EllipticCurve, point: Point, doublings: int) -
     for _ in range(doublings):
         point = curve.add(point, point)
     return 0.0 if point is None else rational_height(point[0]) / 4.0**doublings
+
+
+def naive_call_silverman_height(system: RationalMap, point: int | Fraction, steps: int) -> float:
+    """h(f^n(x)) / d^n in exact Fractions, of d^n times the digits of x; error O(d^-n)."""
+    current: LinePoint = Fraction(point)
+    for _ in range(steps):
+        current = system(current)
+    return 0.0 if current is None else rational_height(current) / float(system.degree) ** steps
