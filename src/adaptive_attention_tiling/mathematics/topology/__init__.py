@@ -2,6 +2,7 @@
 
 from .chain_complex import ChainComplex
 from .coefficients import Coefficients
+from .cup_product import CohomologyRing, cup_i_product, cup_product, steenrod_square
 from .homology import AbelianGroup, Cohomology, Homology
 from .persistence import (
     Diagram,
@@ -17,6 +18,7 @@ from .persistence import (
     wasserstein_distance,
 )
 from .simplicial_complex import SimplicialComplex
+from .simplicial_map import SimplicialMap
 from .smith_normal_form import SmithNormalForm, elementary_divisors, smith_normal_form
 
 __all__ = [
@@ -24,19 +26,24 @@ __all__ = [
     "ChainComplex",
     "Coefficients",
     "Cohomology",
+    "CohomologyRing",
     "Diagram",
     "Homology",
     "PersistenceSummary",
     "SimplicialComplex",
+    "SimplicialMap",
     "SmithNormalForm",
     "betti_curve",
     "bottleneck_distance",
+    "cup_i_product",
+    "cup_product",
     "elementary_divisors",
     "landscape",
     "persistence",
     "persistence_entropy",
     "persistence_summary",
     "smith_normal_form",
+    "steenrod_square",
     "strongest_edges",
     "total_persistence",
     "wasserstein_distance",

@@ -103,10 +103,10 @@ class Homology:
     def _part(self, degree: int) -> _Part:
         if degree not in self._parts:
             size, width = (len(self._reduced.left.get(k, [])) for k in (degree, degree + 1))
-            if self.coefficients.is_field:
-                self._parts[degree] = _Part.of_field(size, width, self.coefficients)
+            below, above = (_integers(self._reduced.matrix(k)) for k in (degree, degree + 1))
+            if not any(map(any, below + above)):
+                self._parts[degree] = _Part.of_zero_maps(size, width, self.coefficients)
             else:
-                below, above = (_integers(self._reduced.matrix(k)) for k in (degree, degree + 1))
                 self._parts[degree] = _Part.of_integers(size, below, above, width)
         return self._parts[degree]
 
@@ -208,7 +208,7 @@ class _Part:
     coefficients: Coefficients
 
     @classmethod
-    def of_field(cls, size: int, width: int, coefficients: Coefficients) -> _Part:
+    def of_zero_maps(cls, size: int, width: int, coefficients: Coefficients) -> _Part:
         identity, places, solver = _identity(size), list(range(size)), _nothing(width)
         return cls(AbelianGroup(size), identity, identity, [0] * size, places, solver, coefficients)
 
