@@ -14,6 +14,7 @@ from .examples import (
     trivial_bundle,
 )
 from .path import Path
+from .rotary import rotary_bundle, rotary_frequencies, rotary_transport
 from .structure_group import (
     Representation,
     StructureGroup,
@@ -21,6 +22,15 @@ from .structure_group import (
     charge_representation,
     determinant_representation,
     dual_representation,
+)
+from .token_transport import (
+    frame_error_bound,
+    grid_frame_error_bound,
+    holonomy_defect,
+    householder_steps,
+    line_transports,
+    loop_holonomy,
+    plaquette_holonomy,
 )
 
 __all__ = [
@@ -43,11 +53,21 @@ __all__ = [
     "euclidean_atlas",
     "flat_circle_bundle",
     "flat_connection",
+    "frame_error_bound",
     "gauge_transformed",
+    "grid_frame_error_bound",
+    "holonomy_defect",
     "hopf_bundle",
+    "householder_steps",
     "induced_bundle",
+    "line_transports",
+    "loop_holonomy",
     "mobius_bundle",
     "monopole_bundle",
+    "plaquette_holonomy",
+    "rotary_bundle",
+    "rotary_frequencies",
+    "rotary_transport",
     "sphere_atlas",
     "tangent_bundle",
     "trivial_bundle",
