@@ -3,6 +3,7 @@ import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.layers import (
+    AdaptiveAttentionConfig,
     GateConfig,
     GaussianSplatAttentionConfig,
     LinearAttentionConfig,
@@ -36,6 +37,7 @@ MODELS = {
     "one mixer for each block": config(mixers=(FURNISHED, SPLAT, LINEAR), depth=3),
     "learned positions": config(mixers=PLAIN, positions=20),
     "gelu, untied": config(network="gelu", tied=False),
+    "reversible": config(mixers=(FURNISHED, SPLAT, LINEAR), depth=3, reversible=True),
 }
 
 
@@ -139,12 +141,53 @@ def block_output(model, tokens):
         ({"network_ratio": 0.0}, "network_ratio"),
         ({"mixers": (PLAIN,) * 3}, "mixers"),
         ({"width": 24}, "mixers"),
+        (
+            {
+                "mixers": AdaptiveAttentionConfig(
+                    sequence_length=64, projection=PROJECTION, lambda_info=1.0
+                ),
+                "reversible": True,
+            },
+            "mixers",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(changes, name):
     with pytest.raises(ArgumentError) as refusal:
         config(**changes)
     assert refusal.value.name == name
+
+
+def test_a_reversible_model_has_the_gradients_of_plain_autograd(tokens):
+    model = GPT(MODELS["reversible"]).double()
+    weights = torch.randn(2, T, V, dtype=torch.float64)
+    (model(tokens) * weights).sum().backward()
+    found = {name: x.grad.clone() for name, x in model.named_parameters()}
+    model.zero_grad()
+    (model(tokens, return_state=True)[0] * weights).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert_close(found[name], parameter.grad, gradient=True, what=name)
+
+
+def saved_bytes(depth, **changes):
+    model = GPT(config(depth=depth, **changes))
+    own = {x.data_ptr() for x in model.parameters()}
+    saved = {}
+
+    def pack(x):
+        if x.data_ptr() not in own:
+            saved[x.data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        model(torch.zeros(2, 64, dtype=torch.long)).sum()
+    return sum(saved.values())
+
+
+def test_what_a_reversible_model_keeps_for_training_does_not_grow_with_depth():
+    kept = [saved_bytes(depth, reversible=True) for depth in (2, 4, 8)]
+    assert kept == [kept[0]] * 3
+    assert saved_bytes(8) > 3.5 * saved_bytes(2) > 3.5 * kept[0]
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(3, dtype=torch.long), torch.zeros(1, 3)])

@@ -21,6 +21,7 @@ from .gaussian_splat import (
 from .linear import LinearAttention, LinearAttentionConfig
 from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
+from .reversible import LeapfrogLayer, ReversibleStack, reversible_leapfrog
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
 from .state_space import AdaptiveMambaBlock, StateSpaceConfig, VariableStateSpaceModel
 
@@ -71,11 +72,13 @@ __all__ = [
     "GaussianSplatAttention",
     "GaussianSplatAttentionConfig",
     "GaussianSplatCrossAttention",
+    "LeapfrogLayer",
     "LinearAttention",
     "LinearAttentionConfig",
     "MixerConfig",
     "MixerState",
     "ProjectionConfig",
+    "ReversibleStack",
     "SoftmaxAttention",
     "SoftmaxAttentionConfig",
     "SoftmaxCrossAttention",
@@ -84,4 +87,5 @@ __all__ = [
     "VariableStateSpaceModel",
     "make_mixer",
     "mixer_width",
+    "reversible_leapfrog",
 ]

@@ -10,7 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import ArgumentError
-from ..layers import MixerConfig, MixerState, make_mixer, mixer_width
+from ..layers import (
+    AdaptiveAttentionConfig,
+    MixerConfig,
+    MixerState,
+    make_mixer,
+    mixer_width,
+    reversible_leapfrog,
+)
 from ..layers.mask import read_mask
 from ..layers.mlp import GELUNetwork, SwiGLUNetwork
 from ..layers.projections import token_positions
@@ -28,6 +35,9 @@ class GPTConfig:
         network: "swiglu" or "gelu"; its hidden width is `network_ratio` C.
         positions: longest text that has learned positions; None where there are none.
         tied: the embedding is also the read-out.
+        reversible: two residual streams, whose activations training works out again instead of
+            keeping them: memory does not grow with depth, a step costs about one more forward
+            pass. Mixers with penalties of their own, which need a graph, are refused.
     """
 
     vocabulary: int
@@ -38,6 +48,7 @@ class GPTConfig:
     network_ratio: float = 8 / 3
     positions: int | None = None
     tied: bool = True
+    reversible: bool = False
 
     def __post_init__(self) -> None:
         check_sizes(self, "vocabulary", "width", "depth", "positions")
@@ -64,6 +75,16 @@ class GPTConfig:
                     f"width {self.width} as the model has",
                     f"make the mixers' configs with width={self.width}",
                 )
+            penalties = isinstance(mixer, AdaptiveAttentionConfig) and (
+                mixer.lambda_compute or mixer.lambda_info
+            )
+            if self.reversible and penalties:
+                raise ArgumentError(
+                    "mixers",
+                    "an adaptive system with lambda_compute or lambda_info",
+                    "mixers without penalties in a reversible model",
+                    "pass lambda_compute=0 and lambda_info=0, or reversible=False",
+                )
 
     @property
     def mixer_by_block(self) -> tuple[MixerConfig, ...]:
@@ -80,7 +101,7 @@ class GPTState:
 
 
 class GPTBlock(nn.Module):
-    """x + mixer(norm(x)), then x + network(norm(x))."""
+    """x + mixer(norm(x)), then x + network(norm(x)): a layer of `ReversibleStack` as well."""
 
     def __init__(self, config: GPTConfig, mixer: MixerConfig) -> None:
         super().__init__()
@@ -91,18 +112,26 @@ class GPTBlock(nn.Module):
         network = SwiGLUNetwork if config.network == "swiglu" else GELUNetwork
         self.network: SwiGLUNetwork | GELUNetwork = network(config.width, hidden)
 
-    def forward(
+    def mix(
         self,
         x: Float[Tensor, "B T C"],
         attn_mask: Tensor | None,
         state: MixerState | None,
         keep: bool,
     ) -> tuple[Float[Tensor, "B T C"], MixerState | None]:
-        """The tokens after this block, and the mixer's state if `keep`."""
-        mixed = self.mixer(self.mixer_norm(x), attn_mask=attn_mask, state=state, return_state=keep)
-        mixed, following = mixed if keep else (mixed, None)
-        x = x + mixed
-        return x + self.network(self.network_norm(x)), following
+        """What the mixer adds, and its state after these tokens if `keep`."""
+        x = self.mixer_norm(x)
+        mixed = self.mixer(x, attn_mask=attn_mask, state=state, return_state=keep)
+        return mixed if keep else (mixed, None)
+
+    def kick(self, x: Float[Tensor, "B T C"], attn_mask: Tensor | None) -> Float[Tensor, "B T C"]:
+        """What the mixer adds to a text from its start."""
+        return self.mix(x, attn_mask, None, False)[0]
+
+    def drift(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
+        """What the network adds."""
+        added: Tensor = self.network(self.network_norm(x))
+        return added
 
 
 class GPT(nn.Module):
@@ -153,15 +182,29 @@ class GPT(nn.Module):
         attn_mask = mask.padding if mask.scores is None else mask.scores  # read once for all blocks
         if self.positions is not None:
             x = x + self.positions(self._checked_positions(positions))
-        states: list[MixerState | None] = []
-        for index, block in enumerate(self.blocks):
-            before = None if state is None else state.blocks[index]
-            x, after = block(x, attn_mask, before, return_state)
-            states.append(after)
+        if self.config.reversible and state is None and not return_state:
+            q, p = reversible_leapfrog(self.blocks, x, x, attn_mask)
+            whole: Tensor = self.readout(self.norm((q + p) / 2))
+            return whole
+        x, states = self._through_blocks(x, attn_mask, state, return_state)
         logits: Tensor = self.readout(self.norm(x))
-        if not return_state:
-            return logits
-        return logits, GPTState(tuple(s for s in states if s is not None), following)
+        return (logits, GPTState(states, following)) if return_state else logits
+
+    def _through_blocks(
+        self, x: Tensor, attn_mask: Tensor | None, state: GPTState | None, keep: bool
+    ) -> tuple[Tensor, tuple[MixerState, ...]]:
+        """The tokens after all blocks by plain autograd, and each mixer's state if `keep`."""
+        q, p = x, x
+        two_streams = self.config.reversible
+        states = []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, GPTBlock)
+            before = None if state is None else state.blocks[index]
+            mixed, after = block.mix(q, attn_mask, before, keep)
+            p = (p if two_streams else q) + mixed
+            q = (q if two_streams else p) + block.drift(p)
+            states += [] if after is None else [after]
+        return (q + p) / 2 if two_streams else q, tuple(states)
 
     def _check(self, tokens: Tensor) -> None:
         if tokens.dim() != 2 or tokens.is_floating_point():
