@@ -1,0 +1,222 @@
+"""Hyperbolic space on the hyperboloid, each point kept as its spatial part."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import ArgumentError
+from ..linalg import safe_norm
+from .geodesic import GeodesicFlow
+from .hyperbolic import across_part, dot, rotated, seen_from
+from .manifold import AbstractManifold
+from .radial_functions import asinh, asinhc, cosh_of_sinh, sinhc
+
+
+class Lorentz(AbstractManifold):
+    """Hyperbolic space of curvature -1 / R^2; points are the spatial part u of
+
+        X = (X_0, u),   X_0 = sqrt(R^2 + |u|^2),   -X_0^2 + |u|^2 = -R^2
+
+    Every u in R^n is a point, so that none can leave the manifold, and float32 holds points up to
+    80 R from the origin, R times more finely than its eps along the radius. This is the form to
+    compute in; `PoincareBall` holds 16 R in float32 (`ball_from_lorentz` leads there).
+
+    Tangents [*b, n] are components in the orthonormal frame that is carried from the origin along
+    the radius: inner products are those of R^n. Coordinates du of a tangent are X_0 / R times
+    longer along the radius than across it, and in float32 their rounding alone would be 300 times
+    a unit vector at r = 30 R; `frame_tangent` and `coordinate_tangent` lead to and from them.
+
+    The chart is u itself, g_ij = delta_ij - u_i u_j / (R^2 + |u|^2).
+
+    Source: Ratcliffe, Foundations of Hyperbolic Manifolds (2019), sections 3.2 and 3.3.
+
+    Args:
+        dimension: n.
+        radius: R > 0.
+    """
+
+    def __init__(self, dimension: int, radius: float = 1.0) -> None:
+        super().__init__(dimension)
+        check_radius(radius)
+        self.radius = radius
+
+    def check_point(self, point: Tensor, name: str = "point") -> None:
+        """Raise an ArgumentError unless these are finite vectors of R^n."""
+        check_vectors(name, point, self.dimension)
+
+    def inner(
+        self, point: Float[Tensor, "*b n"], first: Tensor, second: Tensor
+    ) -> Float[Tensor, "*b"]:
+        """g(s, t) = s . t."""
+        self._check(point, first=first, second=second)
+        _, first, second = torch.broadcast_tensors(point, first, second)
+        return (first * second).sum(-1)
+
+    def exp(
+        self, point: Float[Tensor, "*b n"], tangent: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b n"]:
+        """The point at distance |t| from u in the direction t."""
+        self._check(point, tangent=tangent)
+        t = tangent / self.radius
+        end = self.radius * seen_from(-point / self.radius, t * sinhc(t))
+        if not bool(end.isfinite().all()):
+            raise ArgumentError(
+                "tangent",
+                f"length up to {float(safe_norm(tangent.detach()).max()):.4g}",
+                f"an end within {_reach(tangent.dtype):.0f} R of the origin ({tangent.dtype})",
+                "pass shorter tangents or float64",
+            )
+        return end
+
+    def log(
+        self, point: Float[Tensor, "*b n"], other: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b n"]:
+        """The tangent at u of length d(u, v) towards v."""
+        seen = self._seen(point, other)
+        return self.radius * seen * asinhc(seen)
+
+    def distance(
+        self, point: Float[Tensor, "*b n"], other: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b"]:
+        """R arsinh|e sinh d| of what `seen_from` gives; both derivatives are 0 where it is 0."""
+        return self.radius * asinh(safe_norm(self._seen(point, other)))
+
+    def transport(
+        self,
+        point: Float[Tensor, "*b n"],
+        other: Float[Tensor, "*b n"],
+        tangent: Float[Tensor, "*b n"],
+    ) -> Float[Tensor, "*b n"]:
+        """A rotation by the area of the triangle of the origin and both points."""
+        self._check(point, other=other, tangent=tangent)
+        u, v = torch.broadcast_tensors(point / self.radius, other / self.radius)
+        x0, y0, cosh = cosh_of_sinh(u), cosh_of_sinh(v), cosh_of_sinh(seen_from(u, v))
+        half = (1 + (y0 + cosh) / (1 + x0)) / (1 + y0)  # 1 - x . y of the points in the ball
+        near = safe_norm(u.detach(), keepdim=True) < 1
+        across = torch.where(near, v - u, across_part(v, torch.where(near, 1.0, u)))
+        return rotated(u / (1 + x0), across / (1 + y0), half, tangent)
+
+    def geodesic_flow(
+        self, initial_point: Tensor, initial_velocity: Tensor, times: Float[Tensor, " t"]
+    ) -> GeodesicFlow:
+        """The geodesic exp_u(t v) and its velocity, in the frame of each position."""
+        scale = times.reshape(-1, *(1,) * initial_velocity.dim())
+        positions = self.exp(initial_point, scale * initial_velocity)
+        velocities = self.transport(initial_point, positions, initial_velocity)
+        return GeodesicFlow(times, positions, velocities)
+
+    def metric_matrix(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n n"]:
+        """delta_ij - u_i u_j / (R^2 + |u|^2)."""
+        unit = coordinates / self.radius
+        scaled = unit / cosh_of_sinh(unit)
+        eye = torch.eye(self.dimension, dtype=unit.dtype, device=unit.device)
+        return eye - scaled[..., :, None] * scaled[..., None, :]
+
+    def coordinate_tangent(
+        self, point: Float[Tensor, "*b n"], tangent: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b n"]:
+        """du = t + u (u . t) / (R (R + X_0)) of a tangent's frame components t."""
+        u = point / self.radius
+        return tangent + u * dot(u / (1 + cosh_of_sinh(u)), tangent)
+
+    def frame_tangent(
+        self, point: Float[Tensor, "*b n"], change: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b n"]:
+        """t = du - u (u . du) / (X_0 (R + X_0)) of a change du of the coordinates."""
+        u = point / self.radius
+        x0 = cosh_of_sinh(u)
+        return change - u * dot(u / x0 / (1 + x0), change)
+
+    def centroid(
+        self, points: Float[Tensor, "*b k n"], weights: Float[Tensor, "*b k"] | None = None
+    ) -> Float[Tensor, "*b n"]:
+        """R sum_i w_i X_i / sqrt(-<sum_i w_i X_i, sum_i w_i X_i>), the Lorentzian centre of mass.
+
+        It minimises sum_i w_i (cosh(d_i / R) - 1), and of two points with equal weights it is the
+        midpoint. In ball or Klein coordinates it is the Einstein midpoint.
+
+        Args:
+            weights: >= 0, not all 0; None counts points alike.
+
+        Source: Law et al., Lorentzian distance learning for hyperbolic representations (2019),
+        theorem 3.1; Ungar (2008), section 6.22.
+        """
+        self.check_point(points, "points")
+        if weights is None:
+            weights = points.new_ones(points.shape[:-1])
+        check_weights(weights)
+        u = points / self.radius
+        sums = (weights[..., None] * u).sum(-2)
+        time = (weights[..., None] * cosh_of_sinh(u)).sum(-2)
+        norm = safe_norm(sums, keepdim=True)
+        axis = torch.where(norm > 0, sums, 1.0)[..., None, :]
+        gap = (weights[..., None] * _busemann(u, axis).exp()).sum(-2)  # time - norm
+        return self.radius * sums / (gap.sqrt() * (time + norm).sqrt())
+
+    def busemann(
+        self, point: Float[Tensor, "*b n"], direction: Float[Tensor, "*b n"]
+    ) -> Float[Tensor, "*b"]:
+        """lim_r d(u, gamma(r)) - r = R log((X_0 - e . u) / R), gamma from the origin along e.
+
+        Args:
+            direction: any vectors other than 0; e is their unit vector.
+
+        Source: Bridson and Haefliger, Metric Spaces of Non-Positive Curvature (1999), II.8.24.
+        """
+        self._check(point, direction=direction)
+        return self.radius * _busemann(point / self.radius, direction).squeeze(-1)
+
+    def _seen(self, point: Tensor, other: Tensor) -> Tensor:
+        self._check(point, other=other)
+        return seen_from(point / self.radius, other / self.radius)
+
+    def _check(self, point: Tensor, **vectors: Tensor) -> None:
+        self.check_point(point)
+        for name, tensor in vectors.items():
+            check_vectors(name, tensor, self.dimension)
+
+
+def _busemann(u: Tensor, direction: Tensor) -> Tensor:
+    """log(m e^-s) of a point m sinh(s) along the direction and p across, m^2 = 1 + |p|^2."""
+    u, direction = torch.broadcast_tensors(u, direction)
+    along = dot(u, direction / safe_norm(direction, keepdim=True))
+    mass = cosh_of_sinh(across_part(u, direction))
+    return mass.log() - torch.sign(along) * asinh((along / mass).abs())
+
+
+def _reach(dtype: torch.dtype) -> float:
+    return math.log(torch.finfo(dtype).max)
+
+
+def check_radius(radius: float) -> None:
+    """Raise an ArgumentError unless R is a finite number above 0."""
+    if not 0 < radius < float("inf"):
+        raise ArgumentError("radius", radius, "a finite number above 0", "pass radius=1.0")
+
+
+def check_vectors(name: str, vectors: Tensor, width: int) -> None:
+    """Raise an ArgumentError unless these are float32 or float64, [*b, width], and finite."""
+    if vectors.dim() < 1 or vectors.shape[-1] != width or vectors.dtype not in _DTYPES:
+        raise ArgumentError(
+            name,
+            f"{vectors.dtype} {list(vectors.shape)}",
+            f"float32 or float64 [*b, {width}]",
+            "use the dimension and the dtype of this manifold",
+        )
+    if not bool(vectors.isfinite().all()):
+        raise ArgumentError(name, "NaN or infinity", "finite numbers", "look where they come from")
+
+
+def check_weights(weights: Tensor) -> None:
+    """Raise an ArgumentError unless weights are >= 0 and have a sum above 0."""
+    if not bool((weights >= 0).all()) or not bool((weights.sum(-1) > 0).all()):
+        raise ArgumentError(
+            "weights", "a negative weight, NaN, or only zeros", "weights >= 0", "pass shares"
+        )
+
+
+_DTYPES = (torch.float32, torch.float64)
