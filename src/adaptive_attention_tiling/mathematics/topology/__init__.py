@@ -20,6 +20,7 @@ from .persistence import (
 from .simplicial_complex import SimplicialComplex
 from .simplicial_map import SimplicialMap
 from .smith_normal_form import SmithNormalForm, elementary_divisors, smith_normal_form
+from .triangulated_manifold import TriangulatedManifold
 
 __all__ = [
     "AbelianGroup",
@@ -33,6 +34,7 @@ __all__ = [
     "SimplicialComplex",
     "SimplicialMap",
     "SmithNormalForm",
+    "TriangulatedManifold",
     "betti_curve",
     "bottleneck_distance",
     "cup_i_product",
