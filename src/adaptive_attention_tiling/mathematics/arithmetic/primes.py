@@ -96,6 +96,15 @@ def valuation(number: int | Fraction, prime: int) -> int:
     return _multiplicity(value.numerator, prime) - _multiplicity(value.denominator, prime)
 
 
+def legendre_symbol(number: int, prime: int) -> int:
+    """(a/p) = a^((p-1)/2) mod p as 1, 0 or -1, for odd primes p (Euler's criterion)."""
+    check_prime("prime", prime)
+    if prime == 2:
+        raise ArgumentError("prime", 2, "an odd prime", "ask kronecker_symbol(a, 2)")
+    power = pow(number, (prime - 1) // 2, prime)
+    return -1 if power == prime - 1 else power
+
+
 def _multiplicity(number: int, prime: int) -> int:
     """How often p divides n, by powers p^(2^k), so that long numbers take few divisions."""
     if number % prime:
