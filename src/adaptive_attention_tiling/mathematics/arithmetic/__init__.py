@@ -17,7 +17,14 @@ from .dirichlet import (
     dirichlet_l,
     kronecker_character,
 )
+from .elliptic_coefficients import frobenius_trace, frobenius_traces, l_coefficients
 from .elliptic_curve import INFINITY, EllipticCurve, Point, Reduction
+from .elliptic_l_function import (
+    BirchSwinnertonDyer,
+    EllipticLFunction,
+    birch_swinnerton_dyer,
+    real_period,
+)
 from .finite_field import FiniteField, prime_power
 from .graph_zeta import (
     bartholdi_determinant,
@@ -29,6 +36,7 @@ from .graph_zeta import (
     prime_cycles,
     reduced_closed_walks,
 )
+from .local_reduction import LocalReduction, conductor, local_reduction, tamagawa_product
 from .minimal_model import Substitution
 from .motives import (
     LEFSCHETZ,
@@ -72,11 +80,14 @@ __all__ = [
     "LEFSCHETZ",
     "POINT",
     "AbelianGroup",
+    "BirchSwinnertonDyer",
     "CurveZeta",
     "DirichletCharacter",
     "EllipticCurve",
+    "EllipticLFunction",
     "FiniteField",
     "LefschetzPolynomial",
+    "LocalReduction",
     "Point",
     "Reduction",
     "Substitution",
@@ -85,16 +96,20 @@ __all__ = [
     "affine_space",
     "artin_mazur_zeta",
     "bartholdi_determinant",
+    "birch_swinnerton_dyer",
     "blow_up",
     "check_prime",
     "completed_dirichlet_l",
     "completed_zeta",
+    "conductor",
     "cycle_growth",
     "dirichlet_characters",
     "dirichlet_l",
     "elliptic_points",
     "factor",
     "flag_variety",
+    "frobenius_trace",
+    "frobenius_traces",
     "general_linear_group",
     "grassmannian",
     "grassmannian_points",
@@ -110,6 +125,8 @@ __all__ = [
     "jacobi_symbol",
     "kronecker_character",
     "kronecker_symbol",
+    "l_coefficients",
+    "local_reduction",
     "milnor_k_group",
     "motivic_cohomology_of_finite_field",
     "motivic_cohomology_of_projective_space",
@@ -122,6 +139,7 @@ __all__ = [
     "projective_space",
     "quadric",
     "quillen_k_group",
+    "real_period",
     "reduced_closed_walks",
     "riemann_siegel_theta",
     "riemann_zeta",
@@ -129,6 +147,7 @@ __all__ = [
     "shift_polynomial",
     "special_linear_group",
     "symplectic_group",
+    "tamagawa_product",
     "topological_entropy",
     "toral_fixed_points",
     "torus",
