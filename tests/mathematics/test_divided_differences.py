@@ -9,6 +9,7 @@ from adaptive_attention_tiling.mathematics import divided_differences as dd
 POINTS = [1e-3, 0.4, 0.4 * (1 + 1e-15), 0.4 * (1 + 1e-9), 0.40001, 0.7, 1.5, 1.7, 60.0]
 FUNCTIONS = {
     "exp": (dd.EXP, mpmath.exp, 5.0),
+    "log1p": (dd.LOG1P, mpmath.log1p, 5.0),
     "log": (dd.LOG, mpmath.log, 5.0),
     "sqrt": (dd.SQRT, mpmath.sqrt, 5.0),
     "inverse sqrt": (dd.INVERSE_SQRT, lambda x: 1 / mpmath.sqrt(x), 5.0),

@@ -12,6 +12,8 @@ FUNCTIONS = {
     "inverse_sqrt": linalg.matrix_inverse_sqrt,
     "log": linalg.matrix_log,
     "exp": linalg.matrix_exp,
+    "expm1": linalg.matrix_expm1,
+    "log1p": linalg.matrix_log1p,
     "power": lambda a: linalg.matrix_power(a, 0.3),
 }
 
@@ -35,7 +37,7 @@ def test_first_and_second_derivatives(name, point):
     f = lambda a: FUNCTIONS[name](linalg.symmetric_part(a))  # noqa: E731
     a = POINTS[point].clone().requires_grad_()
     assert torch.autograd.gradcheck(f, a, check_forward_ad=True, atol=1e-6)
-    assert torch.autograd.gradgradcheck(f, a, atol=1e-6)
+    assert torch.autograd.gradgradcheck(f, a, atol=1e-6, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -62,6 +64,15 @@ def test_values_of_a_worked_case():
     torch.testing.assert_close(
         linalg.matrix_inverse_sqrt(a) @ linalg.matrix_sqrt(a), torch.eye(2, dtype=F64)
     )
+
+
+def test_small_matrices_keep_their_digits():
+    small = 1e-12 * spd(3)
+    cube = small @ small @ small
+    expected = small + small @ small / 2 + cube / 6
+    torch.testing.assert_close(linalg.matrix_expm1(small), expected, rtol=1e-14, atol=0)
+    expected = small - small @ small / 2 + cube / 3
+    torch.testing.assert_close(linalg.matrix_log1p(small), expected, rtol=1e-14, atol=0)
 
 
 def test_exp_against_torch_in_values_and_both_derivatives():
@@ -148,6 +159,7 @@ BAD = torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=F64)
     [
         (lambda: linalg.matrix_log(BAD), "matrix: got smallest eigenvalue -1, expected a symm"),
         (lambda: linalg.matrix_sqrt(0 * BAD), "smallest eigenvalue 0"),
+        (lambda: linalg.matrix_log1p(2 * BAD), "eigenvalue -2, expected eigenvalues above -1"),
         (lambda: linalg.matrix_exp(BAD[:1]), r"got torch.float64 \[1, 2\]"),
         (lambda: linalg.matrix_exp(BAD * torch.nan), "NaN or infinity"),
         (lambda: linalg.cholesky(BAD, name="metric"), "metric: got smallest eigenvalue -1"),

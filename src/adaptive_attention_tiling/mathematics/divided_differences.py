@@ -24,10 +24,10 @@ _EXP_TERMS = 18
 
 @dataclass(frozen=True)
 class ScalarFunction:
-    """f, f[x, y] and f[x, y, z] of tensors; `positive`: f is asked of numbers above 0 only."""
+    """f, f[x, y] and f[x, y, z] of tensors of numbers above `above`."""
 
     name: str
-    positive: bool
+    above: float
     value: Callable[[Tensor], Tensor]
     first: Callable[[Tensor, Tensor], Tensor]
     second: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -117,11 +117,19 @@ def _inverse_sqrt_second(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return (a + b + c) / (a * b * c * ((a + b) * (b + c) * (c + a)))
 
 
-EXP = ScalarFunction("exp", False, torch.exp, _exp_first, _exp_second)
-LOG = ScalarFunction("log", True, torch.log, _log_first, _log_second)
-SQRT = ScalarFunction("sqrt", True, torch.sqrt, _sqrt_first, _sqrt_second)
+EXP = ScalarFunction("exp", -torch.inf, torch.exp, _exp_first, _exp_second)
+LOG = ScalarFunction("log", 0.0, torch.log, _log_first, _log_second)
+EXPM1 = ScalarFunction("expm1", -torch.inf, torch.expm1, _exp_first, _exp_second)
+LOG1P = ScalarFunction(
+    "log1p",
+    -1.0,
+    torch.log1p,
+    lambda x, y: _log_first(1 + x, 1 + y),
+    lambda x, y, z: _log_second(1 + x, 1 + y, 1 + z),
+)
+SQRT = ScalarFunction("sqrt", 0.0, torch.sqrt, _sqrt_first, _sqrt_second)
 INVERSE_SQRT = ScalarFunction(
-    "inverse sqrt", True, torch.rsqrt, _inverse_sqrt_first, _inverse_sqrt_second
+    "inverse sqrt", 0.0, torch.rsqrt, _inverse_sqrt_first, _inverse_sqrt_second
 )
 
 
@@ -151,4 +159,4 @@ def power(exponent: float) -> ScalarFunction:
             exponent * exponent * outer * _log_first(low, high) * _log_first(middle, high)
         )
 
-    return ScalarFunction(f"power {exponent:g}", True, lambda x: x.pow(exponent), first, second)
+    return ScalarFunction(f"power {exponent:g}", 0.0, lambda x: x.pow(exponent), first, second)

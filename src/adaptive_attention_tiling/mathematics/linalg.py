@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ArgumentError, UnsupportedError
-from .divided_differences import EXP, INVERSE_SQRT, LOG, SQRT, ScalarFunction, power
+from .divided_differences import EXP, EXPM1, INVERSE_SQRT, LOG, LOG1P, SQRT, ScalarFunction, power
 
 
 def safe_sqrt(values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -66,6 +66,16 @@ def matrix_exp(matrix: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     return _matrix_function(matrix, EXP)
 
 
+def matrix_expm1(matrix: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
+    """e^A - I of a symmetric A, to all digits where A is small."""
+    return _matrix_function(matrix, EXPM1)
+
+
+def matrix_log1p(matrix: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
+    """log(I + A) of a symmetric A with eigenvalues above -1, to all digits where A is small."""
+    return _matrix_function(matrix, LOG1P)
+
+
 def matrix_power(matrix: Float[Tensor, "*b n n"], exponent: float) -> Float[Tensor, "*b n n"]:
     """A^p of a positive definite A, for any real p (a constant: no gradient reaches it)."""
     return _matrix_function(matrix, power(exponent))
@@ -90,7 +100,7 @@ def cholesky(
     moved = matrix + jitter * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     factor, info = torch.linalg.cholesky_ex(moved)
     if bool((info != 0).any()):
-        raise _not_positive(name, torch.linalg.eigvalsh(moved.detach()))
+        raise _too_small(name, torch.linalg.eigvalsh(moved.detach()))
     return torch.as_tensor(factor)
 
 
@@ -120,14 +130,14 @@ def check_positive_definite(name: str, matrix: Tensor) -> None:
     check_symmetric(name, matrix)
     eigenvalues = torch.linalg.eigvalsh(symmetric_part(matrix.detach()))
     if bool((eigenvalues <= 0).any()):
-        raise _not_positive(name, eigenvalues)
+        raise _too_small(name, eigenvalues)
 
 
-def _not_positive(name: str, eigenvalues: Tensor) -> ArgumentError:
+def _too_small(name: str, eigenvalues: Tensor, above: float = 0.0) -> ArgumentError:
     return ArgumentError(
         name,
         f"smallest eigenvalue {float(eigenvalues.min()):.6g}",
-        "a symmetric positive definite matrix",
+        "a symmetric positive definite matrix" if above == 0 else f"eigenvalues above {above:g}",
         "add a multiple of the identity, or project the matrix",
     )
 
@@ -144,8 +154,8 @@ class _Function(torch.autograd.Function):
     def forward(matrix: Tensor, function: ScalarFunction) -> tuple[Tensor, Tensor, Tensor]:
         check_symmetric("matrix", matrix)
         eigenvalues, vectors = torch.linalg.eigh(symmetric_part(matrix))
-        if function.positive and bool((eigenvalues <= 0).any()):
-            raise _not_positive("matrix", eigenvalues)
+        if bool((eigenvalues <= function.above).any()):
+            raise _too_small("matrix", eigenvalues, function.above)
         values = function.value(eigenvalues)
         return (vectors * values[..., None, :]) @ vectors.mT, eigenvalues, vectors
 
