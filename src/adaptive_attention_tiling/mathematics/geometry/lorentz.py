@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ..linalg import safe_norm
+from .checks import check_radius, check_vectors, check_weights
 from .geodesic import GeodesicFlow
 from .hyperbolic import across_part, dot, rotated, seen_from
 from .manifold import AbstractManifold
@@ -190,33 +191,3 @@ def _busemann(u: Tensor, direction: Tensor) -> Tensor:
 
 def _reach(dtype: torch.dtype) -> float:
     return math.log(torch.finfo(dtype).max)
-
-
-def check_radius(radius: float) -> None:
-    """Raise an ArgumentError unless R is a finite number above 0."""
-    if not 0 < radius < float("inf"):
-        raise ArgumentError("radius", radius, "a finite number above 0", "pass radius=1.0")
-
-
-def check_vectors(name: str, vectors: Tensor, width: int) -> None:
-    """Raise an ArgumentError unless these are float32 or float64, [*b, width], and finite."""
-    if vectors.dim() < 1 or vectors.shape[-1] != width or vectors.dtype not in _DTYPES:
-        raise ArgumentError(
-            name,
-            f"{vectors.dtype} {list(vectors.shape)}",
-            f"float32 or float64 [*b, {width}]",
-            "use the dimension and the dtype of this manifold",
-        )
-    if not bool(vectors.isfinite().all()):
-        raise ArgumentError(name, "NaN or infinity", "finite numbers", "look where they come from")
-
-
-def check_weights(weights: Tensor) -> None:
-    """Raise an ArgumentError unless weights are >= 0 and have a sum above 0."""
-    if not bool((weights >= 0).all()) or not bool((weights.sum(-1) > 0).all()):
-        raise ArgumentError(
-            "weights", "a negative weight, NaN, or only zeros", "weights >= 0", "pass shares"
-        )
-
-
-_DTYPES = (torch.float32, torch.float64)

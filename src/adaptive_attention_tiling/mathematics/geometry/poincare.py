@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ..linalg import safe_norm
+from .checks import check_radius, check_vectors
 from .hyperbolic import conformal_gap, dot, half_way, rotated
-from .lorentz import check_radius, check_vectors
 from .manifold import AbstractManifold
 from .radial_functions import asinh, asinhc, cosh_of_sinh
 
