@@ -1,5 +1,20 @@
 """Manifolds, their curvature, and what is carried along their curves."""
 
+from .fiber_bundle import (
+    Atlas,
+    BundlePoint,
+    Chart,
+    FiberBundle,
+    Path,
+    StructureGroup,
+    TangentVector,
+    holonomy_defect,
+    monopole_bundle,
+    rotary_bundle,
+    sphere_atlas,
+    tangent_bundle,
+    trivial_bundle,
+)
 from .frechet_mean import frechet_mean, point_between
 from .geodesic import GeodesicFlow
 from .lorentz import Lorentz
@@ -7,16 +22,33 @@ from .manifold import AbstractManifold
 from .poincare import PoincareBall, ball_from_lorentz, lorentz_from_ball
 from .spd import PositiveDefinite
 from .sphere import Sphere
+from .symplectic import SymplecticForm, symplectic_defect, symplectic_projection
 
 __all__ = [
     "AbstractManifold",
+    "Atlas",
+    "BundlePoint",
+    "Chart",
+    "FiberBundle",
     "GeodesicFlow",
     "Lorentz",
+    "Path",
     "PoincareBall",
     "PositiveDefinite",
     "Sphere",
+    "StructureGroup",
+    "SymplecticForm",
+    "TangentVector",
     "ball_from_lorentz",
     "frechet_mean",
+    "holonomy_defect",
     "lorentz_from_ball",
+    "monopole_bundle",
     "point_between",
+    "rotary_bundle",
+    "sphere_atlas",
+    "symplectic_defect",
+    "symplectic_projection",
+    "tangent_bundle",
+    "trivial_bundle",
 ]
