@@ -1,0 +1,124 @@
+"""Vibrations of a Bravais lattice whose nearest neighbours are joined by springs."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import ArgumentError
+
+
+def face_centred_cubic(edge: float = 1.0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Primitive vectors of the FCC lattice, as rows, in units of `edge`'s: a / 2 (0, 1, 1), ..."""
+    if not edge > 0:
+        raise ArgumentError("edge", edge, "a length > 0", "pass the edge of the cubic cell")
+    return edge / 2 * (1 - torch.eye(3, dtype=dtype))
+
+
+def nearest_neighbours(lattice: Float[Tensor, "n n"]) -> Float[Tensor, "m n"]:
+    """The shortest lattice vectors but zero, each with its opposite.
+
+    Args:
+        lattice: primitive vectors as rows, in any units of length. Lengths that differ by less
+            than sqrt(eps) of themselves count as equal.
+    """
+    shape = list(lattice.shape)
+    if lattice.dim() != 2 or shape[0] != shape[1] or not shape[0]:
+        raise ArgumentError("lattice", f"shape {shape}", "[n, n]", "pass primitive vectors as rows")
+    if not bool(torch.linalg.det(lattice.detach()).abs() > 0):
+        raise ArgumentError(
+            "lattice", "vectors that depend on each other", "n independent rows", "pass a basis"
+        )
+    rows = lattice.detach()
+    # |c_i| <= |v| |column i of the inverse| for v = c A.
+    reach = rows.norm(dim=1).min() * torch.linalg.inv(rows).norm(dim=0) * (1 + 1e-6)
+    ranges = [range(-math.floor(most), math.floor(most) + 1) for most in reach.tolist()]
+    steps = [step for step in product(*ranges) if any(step)]
+    vectors = torch.tensor(steps, dtype=lattice.dtype, device=lattice.device) @ lattice
+    lengths = vectors.detach().norm(dim=1)
+    near = lengths <= lengths.min() * (1 + math.sqrt(torch.finfo(lattice.dtype).eps))
+    return vectors[near]
+
+
+def dynamical_matrix(
+    wavevector: Float[Tensor, "*b n"],
+    bonds: Float[Tensor, "m n"],
+    springs: Float[Tensor, " m"] | float = 1.0,
+    mass: float = 1.0,
+) -> Float[Tensor, "*b n n"]:
+    """D(q) = (1 / M) sum_R C_R (1 - cos(q . R)) R R^T / |R|^2.
+
+    Its eigenvalues are squared angular frequencies. Springs act along bonds only.
+
+    Args:
+        wavevector: q, in radians a unit of length.
+        bonds: R, from an atom to its neighbours; R and -R are both listed.
+        springs: C_R, in units of force a length, the same for R and -R.
+        mass: M.
+
+    Ashcroft and Mermin, Solid State Physics (1976), equation 22.59 and problem 22.1.
+    """
+    springs = torch.as_tensor(springs, dtype=bonds.dtype, device=bonds.device)
+    _check_bonds(wavevector, bonds, springs.expand(len(bonds)), mass)
+    unit = bonds / bonds.norm(dim=-1, keepdim=True)
+    # 1 - cos x = 2 sin^2(x / 2), which keeps its digits for long waves.
+    weights = 2 * springs / mass * (wavevector @ bonds.mT / 2).sin().square()
+    matrix: Tensor = torch.einsum("...m,mi,mj->...ij", weights, unit, unit)
+    return matrix
+
+
+def phonon_modes(matrix: Float[Tensor, "*b n n"]) -> tuple[Tensor, Tensor]:
+    """Angular frequencies and polarisations of a dynamical matrix.
+
+    Args:
+        matrix: D(q).
+
+    Returns:
+        omega [*b, n], ascending, and unit polarisations as columns [*b, n, n]. Gradients of omega
+        are infinite where it is 0, and those of polarisations where frequencies meet.
+
+    Raises:
+        ArgumentError: an eigenvalue is negative: the crystal is not stable.
+    """
+    if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ArgumentError("matrix", f"shape {list(matrix.shape)}", "[..., n, n]", "pass D(q)")
+    values, vectors = torch.linalg.eigh(matrix)
+    rounding = 8 * torch.finfo(matrix.dtype).eps * float(values.detach().abs().max())
+    if not bool((values.detach() >= -rounding).all()):
+        raise ArgumentError(
+            "matrix",
+            f"a squared frequency of {float(values.detach().min()):.3g}",
+            "none below 0",
+            "pass springs of a stable crystal",
+        )
+    return values.clamp(min=0).sqrt(), vectors
+
+
+def _check_bonds(wavevector: Tensor, bonds: Tensor, springs: Tensor, mass: float) -> None:
+    if bonds.dim() != 2 or wavevector.dim() < 1 or wavevector.shape[-1] != bonds.shape[-1]:
+        raise ArgumentError(
+            "bonds",
+            f"shape {list(bonds.shape)} for wavevectors {list(wavevector.shape)}",
+            "[m, n] for [..., n]",
+            "pass bonds and wavevectors of one space",
+        )
+    if not mass > 0:
+        raise ArgumentError("mass", mass, "a number > 0", "pass the mass of an atom")
+    for name, values in (("wavevector", wavevector), ("bonds", bonds), ("springs", springs)):
+        if not bool(values.detach().isfinite().all()):
+            raise ArgumentError(name, "NaN or infinity", "finite numbers", "leave such ones out")
+    gaps = torch.cdist(bonds.detach(), -bonds.detach(), compute_mode="donot_use_mm_for_euclid_dist")
+    gap, opposite = gaps.min(1)
+    length = bonds.detach().norm(dim=1)
+    uneven = (springs - springs[opposite]).detach().abs() > 1e-6 * springs.detach().abs()
+    if not bool((length > 0).all() and (gap <= 1e-6 * length).all()) or bool(uneven.any()):
+        raise ArgumentError(
+            "bonds",
+            "a bond that is zero or whose opposite is missing or has another spring",
+            "R and -R with one spring",
+            "pass nearest_neighbours(lattice)",
+        )
