@@ -239,10 +239,9 @@ def test_regular_graphs_by_adjacency_and_by_hashimoto_agree():
 def test_growth_of_a_large_graph_by_its_sparse_operator():
     graph = of_networkx(networkx.barabasi_albert_graph(3000, 3, seed=0))
     summary = zeta_summary(graph)
-    small = of_networkx(networkx.barabasi_albert_graph(150, 3, seed=0))
+    small = of_networkx(networkx.barabasi_albert_graph(210, 3, seed=0))
     dense = hashimoto_eigenvalues(small).abs()
     assert cycle_growth(small) == pytest.approx(float(dense[0]), rel=1e-10)
-    assert zeta_summary(small).second == pytest.approx(float(dense[1]), rel=1e-10)
     # A left null test of the eigenvalue: one more step of the operator multiplies by it.
     vector = torch.ones(2 * len(graph.edges), dtype=torch.float64)
     for _ in range(60):
@@ -251,6 +250,17 @@ def test_growth_of_a_large_graph_by_its_sparse_operator():
     grown = float(hashimoto_product(graph, vector).norm())
     assert summary.growth == pytest.approx(grown, rel=1e-9)
     assert 0 < summary.spectral_gap < 1
+
+
+@pytest.mark.parametrize("bridges", [1, 30])
+def test_growth_of_groups_that_hardly_know_each_other(bridges):
+    """Their leading eigenvalues nearly agree, so that power iteration does not settle."""
+    groups = [networkx.random_regular_graph(6, 110, seed=seed) for seed in (0, 1)]
+    network = networkx.disjoint_union_all(groups)
+    network.add_edges_from((k, 110 + k) for k in range(bridges))
+    graph = of_networkx(network)
+    dense = float(hashimoto_eigenvalues(graph).real.max())
+    assert cycle_growth(graph) == pytest.approx(dense, rel=1e-10)
 
 
 def test_toral_maps_and_the_doubling_map():
