@@ -2,6 +2,7 @@
 
 from .arc_length import arc_lengths, equal_arc_borders
 from .attention_entropy import attention_entropy, entropy_of_probabilities
+from .bit_budget import BitBudget, FixedPoint, bit_budget, lossless_share, to_fixed_point
 from .density import DensityState, InformationDensityAnalyzer
 from .fisher import FisherMetric
 from .metric import AbstractMetric, DenseMetric, DiagonalMetric, LowRankMetric
@@ -60,6 +61,7 @@ from .tree import (
 __all__ = [
     "AbstractEnergy",
     "AbstractMetric",
+    "BitBudget",
     "CausalQueryMetric",
     "CrossScaleRouter",
     "DenseMetric",
@@ -67,6 +69,7 @@ __all__ = [
     "DiagonalMetric",
     "ExpectedTiling",
     "FisherMetric",
+    "FixedPoint",
     "InformationDensityAnalyzer",
     "KeyCut",
     "KeyTree",
@@ -89,6 +92,7 @@ __all__ = [
     "adaptation_efficiency",
     "arc_lengths",
     "attention_entropy",
+    "bit_budget",
     "compute_share",
     "compute_to_efficiency_ratio",
     "cross_tile_flow",
@@ -105,6 +109,7 @@ __all__ = [
     "joined",
     "load_imbalance",
     "logit_spread",
+    "lossless_share",
     "merged",
     "moments_of_tokens",
     "pattern_stability",
@@ -116,5 +121,6 @@ __all__ = [
     "tile_distributions",
     "tile_probabilities",
     "tiling_loss",
+    "to_fixed_point",
     "uniform_tiling",
 ]
