@@ -190,10 +190,12 @@ def test_lyapunov_exponents_of_known_maps():
     rate = math.log((3 + math.sqrt(5)) / 2)
     expected = torch.tensor([rate, -rate], dtype=torch.float64).expand(2, 2)
     torch.testing.assert_close(exponents, expected, rtol=0, atol=2e-2)
-    both = lyapunov_exponents(henon, 0.1 * start, 300)
+    both = lyapunov_exponents(henon, 0.1 * start, 50)
     torch.testing.assert_close(both.sum(-1), torch.full_like(both[:, 0], math.log(0.3)))
-    logistic = lyapunov_exponents(lambda x: 4 * x * (1 - x), start[:, :1], 1500)
-    torch.testing.assert_close(logistic, torch.full_like(logistic, math.log(2)), rtol=0, atol=2e-2)
+    starts = torch.rand(500, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    starts = (starts * math.pi / 2).sin().square()  # the invariant density
+    logistic = lyapunov_exponents(lambda x: 4 * x * (1 - x), starts, 60)
+    assert float(logistic.mean()) == pytest.approx(math.log(2), abs=5e-3)
 
 
 @pytest.mark.parametrize(
