@@ -33,6 +33,7 @@ from .differential_forms import (
     pullback,
     wedge,
 )
+from .hodge import HodgeComplex, HodgeDecomposition
 from .homology import AbelianGroup, Cohomology, Homology
 from .persistence import (
     Diagram,
@@ -51,6 +52,7 @@ from .simplicial_complex import SimplicialComplex
 from .simplicial_map import SimplicialMap
 from .smith_normal_form import SmithNormalForm, elementary_divisors, smith_normal_form
 from .triangulated_manifold import TriangulatedManifold
+from .whitney_forms import whitney_mass_matrix
 
 __all__ = [
     "AbelianGroup",
@@ -64,6 +66,8 @@ __all__ = [
     "ComplexBundle",
     "Diagram",
     "DifferentialForm",
+    "HodgeComplex",
+    "HodgeDecomposition",
     "Homology",
     "MapDegree",
     "PersistenceSummary",
@@ -103,6 +107,7 @@ __all__ = [
     "total_persistence",
     "wasserstein_distance",
     "wedge",
+    "whitney_mass_matrix",
     "wilson_spectrum",
     "zak_phase",
 ]

@@ -61,6 +61,15 @@ class ReducedComplex:
         rows, columns = self.left.get(degree - 1, []), self.left.get(degree, [])
         return [[self._columns[degree][c].get(r, 0) for c in columns] for r in rows]
 
+    def pivots(self, degree: int) -> tuple[list[int], list[int]]:
+        """Generators of degree k and of degree k - 1 that were cancelled against each other.
+
+        Over a field the boundaries of the former are a basis of all boundaries, and the matrix
+        between the two has an inverse.
+        """
+        steps = self._cancelled.get(degree, [])
+        return [each.upper for each in steps], [each.lower for each in steps]
+
     def project(self, degree: int, chain: Chain) -> Chain:
         """The image of a chain in the smaller complex."""
         return self._project(degree, dict(chain))[0]
