@@ -149,7 +149,7 @@ def _check_tangent(name: str, point: Tensor, tangent: Tensor) -> None:
         raise ArgumentError(
             name, f"shape {list(tangent.shape)}", f"[..., {point.shape[-1]}]", "match the point"
         )
-    allowed = 1e3 * torch.finfo(tangent.dtype).eps * tangent.detach().abs().sum(-1)
+    allowed = 1e3 * torch.finfo(tangent.dtype).eps * (1 + tangent.detach().abs().sum(-1))
     if not bool((tangent.detach().sum(-1).abs() <= allowed).all()):
         raise ArgumentError(
             name, "entries that do not sum to 0", "a tangent of the simplex", "take its mean off"

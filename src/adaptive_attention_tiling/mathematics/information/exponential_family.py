@@ -67,6 +67,8 @@ class ExponentialFamily:
         Raises:
             CorrectnessError: none was found; there is none outside of the family's expectations.
         """
+        if not bool(eta.isfinite().all()):
+            raise ArgumentError("eta", "NaN or infinity", "finite expectations", "look for them")
         target = eta.detach()
         theta = self.centre.to(target).expand_as(target).clone()
         for _ in range(_ITERATIONS):
