@@ -17,9 +17,11 @@ from .fiber_bundle import (
 )
 from .frechet_mean import frechet_mean, point_between
 from .geodesic import GeodesicFlow
+from .integration import Integration
 from .lorentz import Lorentz
 from .manifold import AbstractManifold
 from .poincare import PoincareBall, ball_from_lorentz, lorentz_from_ball
+from .riemannian import RiemannianStructure
 from .spd import PositiveDefinite
 from .sphere import Sphere
 from .symplectic import SymplecticForm, symplectic_defect, symplectic_projection
@@ -31,10 +33,12 @@ __all__ = [
     "Chart",
     "FiberBundle",
     "GeodesicFlow",
+    "Integration",
     "Lorentz",
     "Path",
     "PoincareBall",
     "PositiveDefinite",
+    "RiemannianStructure",
     "Sphere",
     "StructureGroup",
     "SymplecticForm",

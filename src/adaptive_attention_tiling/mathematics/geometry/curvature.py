@@ -95,3 +95,28 @@ def kretschmann(jet: MetricJet) -> Float[Tensor, "*b"]:
     inverse = torch.linalg.inv(jet.metric)
     pair = torch.einsum("...ap,...bq,...pqcd->...abcd", inverse, inverse, lower)
     return torch.einsum("...abcd,...cdab->...", pair, pair)
+
+
+def covariant_differential(
+    connection: Float[Tensor, "*b n n n"], value: Tensor, derivative: Tensor, indices: str
+) -> Tensor:
+    """(D T)^k..._l...m = d_m T^k..._l... + Gamma^k_mp T^p... - Gamma^p_ml T..._p..., m last.
+
+    Args:
+        connection: Gamma^k_ij, [*b, k, i, j].
+        value: T, [*b, n, ..., n].
+        derivative: d_m T, [*b, n, ..., n, m].
+        indices: "u" for each upper index of T and "l" for each lower one, in their order.
+
+    Source: Lee, Introduction to Riemannian Manifolds (2018), proposition 4.18.
+    """
+    batch = connection.dim() - 3
+    total = derivative
+    for place, kind in enumerate(indices, start=batch):
+        moved = value.movedim(place, -1)
+        flat = moved.flatten(batch, -2) if len(indices) > 1 else moved.unsqueeze(batch)
+        rule = "...kmp,...rp->...rkm" if kind == "u" else "...pmk,...rp->...rkm"
+        turned = torch.einsum(rule, connection, flat)
+        turned = turned.reshape(*moved.shape, turned.shape[-1]).movedim(-2, place)
+        total = total + turned if kind == "u" else total - turned
+    return total

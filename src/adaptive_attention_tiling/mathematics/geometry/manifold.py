@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...errors import ArgumentError
 from . import curvature
 from .geodesic import GeodesicFlow
+from .integration import DEFAULT, Integration
 from .jets import MetricJet, first_jet, jacobian, second_jet
+from .transport import along_path, along_polyline
 
 
 class AbstractManifold(abc.ABC):
@@ -91,13 +94,17 @@ class AbstractManifold(abc.ABC):
         found = torch.func.jvp(at, (scale,), (torch.ones_like(scale),))
         return GeodesicFlow(times, found[0], found[1])
 
+    def volume_density(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
+        """sqrt |det g|, the volume of a unit cube of coordinates."""
+        return torch.linalg.det(self.metric_matrix(coordinates)).abs().sqrt()
+
     def metric_jet(self, coordinates: Float[Tensor, "*b n"]) -> MetricJet:
         """g_ij, d_k g_ij [*b, i, j, k] and d_k d_l g_ij [*b, i, j, k, l]."""
         return second_jet(self.metric_matrix, coordinates)
 
     def christoffel_symbols(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n n n"]:
         """Gamma^k_ij [*b, k, i, j] = g^kl (d_i g_jl + d_j g_il - d_l g_ij) / 2."""
-        return curvature.christoffel(*first_jet(self.metric_matrix, coordinates))
+        return self._connection(coordinates)
 
     def covariant_derivative(
         self,
@@ -110,6 +117,54 @@ class AbstractManifold(abc.ABC):
         gamma = self.christoffel_symbols(coordinates)
         turned = torch.einsum("...kij,...j->...ki", gamma, value)
         return torch.einsum("...ki,...i->...k", derivative + turned, direction)
+
+    def covariant_differential(
+        self,
+        tensor_field: Callable[[Tensor], Tensor],
+        coordinates: Float[Tensor, "*b n"],
+        indices: str,
+    ) -> Tensor:
+        """D_m T^k..._l... [*b, n, ..., n, m] of a tensor field, a function of coordinates.
+
+        `indices` names its indices in their order, "u" an upper and "l" a lower one: "u" for a
+        vector field, "ll" for the metric, "" for a function.
+        """
+        value, derivative = jacobian(tensor_field, coordinates)
+        gamma = self.christoffel_symbols(coordinates)
+        return curvature.covariant_differential(gamma, value, derivative, indices)
+
+    def parallel_transport(
+        self,
+        path: Callable[[Tensor], Tensor] | Float[Tensor, "m *b n"],
+        tangent: Float[Tensor, "*b n"],
+        times: Float[Tensor, " t"] | None = None,
+        *,
+        integration: Integration = DEFAULT,
+    ) -> Float[Tensor, "t *b n"]:
+        """`tangent`, carried in parallel along any path in coordinates, at each of the times.
+
+        The path is a function of time, with `times` at the first of which the tangent is given; or
+        vertices, joined by straight lines of the chart, and the tangent is told at each of them.
+        """
+        if isinstance(path, Tensor):
+            return along_polyline(self._connection, path, tangent, integration)
+        return along_path(self._connection, path, tangent, _given(times), integration)
+
+    def holonomy(
+        self,
+        path: Callable[[Tensor], Tensor] | Float[Tensor, "m *b n"],
+        times: Float[Tensor, " t"] | None = None,
+        *,
+        integration: Integration = DEFAULT,
+    ) -> Float[Tensor, "*b n n"]:
+        """P^k_j [*b, k, j] with P w the tangent w, carried along a path from end to end."""
+        start = path[0] if isinstance(path, Tensor) else path(_given(times)[0])
+        basis = torch.eye(start.shape[-1], dtype=start.dtype, device=start.device)
+        frame = basis.reshape(-1, *(1,) * (start.dim() - 1), start.shape[-1]).expand(
+            -1, *start.shape
+        )
+        carried = self.parallel_transport(path, frame, times, integration=integration)
+        return carried[-1].movedim(0, -1)
 
     def curvature_tensor(
         self, coordinates: Float[Tensor, "*b n"], *, lowered: bool = False
@@ -146,3 +201,12 @@ class AbstractManifold(abc.ABC):
     def kretschmann(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
         """R_abcd R^abcd."""
         return curvature.kretschmann(self.metric_jet(coordinates))
+
+    def _connection(self, coordinates: Tensor) -> Tensor:
+        return curvature.christoffel(*first_jet(self.metric_matrix, coordinates))
+
+
+def _given(times: Tensor | None) -> Tensor:
+    if times is None:
+        raise ArgumentError("times", None, "[t]", "say when the path begins and ends")
+    return times
