@@ -85,7 +85,7 @@ def _common_factors(system: RationalMap, x: int, z: int, prime: int) -> Fraction
     bad = valuation(system.resultant, prime)
     if not bad:
         return Fraction(0)
-    steps = math.ceil(_DIGITS / math.log2(system.degree))
+    steps = _steps(system)
     digits = bad * (steps + 2) + 2
     # What the sum is for a polynomial's bounded orbit, where G_p(x, 1) = 0.
     bounded = valuation(z, prime) + _affine_shift(system, prime) if z else Fraction(0)
@@ -120,6 +120,10 @@ def _factor_from_here_on(system: RationalMap, x: int, z: int, prime: int) -> int
     return int(leading) if dominated and scale + (d - 1) * size >= leading else None
 
 
+def _steps(system: RationalMap) -> int:
+    return math.ceil(_DIGITS / math.log2(system.degree))
+
+
 def _order(number: int, prime: int, bound: int = 2**62) -> int:
     return min(bound, valuation(number, prime)) if number else bound
 
@@ -140,7 +144,7 @@ def _archimedean_green(system: RationalMap, x: int, z: int) -> float:
     rows = [[p / largest for p in row] for row in (system.numerator, system.denominator)]
     numerator, denominator = torch.tensor(rows, dtype=torch.float64)
     point = torch.tensor([x / size, z / size], dtype=torch.float64)
-    green = float(green_function(numerator, denominator, point))
+    green = float(green_function(numerator, denominator, point, _steps(system)))
     return green + math.log(size) + math.log(largest) / (system.degree - 1)
 
 
