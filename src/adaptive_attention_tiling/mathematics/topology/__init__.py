@@ -20,6 +20,7 @@ from .characteristic_classes import (
     zak_phase,
 )
 from .coefficients import Coefficients
+from .cubical_complex import CubicalComplex
 from .cup_product import CohomologyRing, cup_i_product, cup_product, steenrod_square
 from .differential_forms import (
     DifferentialForm,
@@ -33,6 +34,7 @@ from .differential_forms import (
     pullback,
     wedge,
 )
+from .grid_forms import GridForms
 from .hodge import HodgeComplex, HodgeDecomposition
 from .homology import AbelianGroup, Cohomology, Homology
 from .persistence import (
@@ -64,8 +66,10 @@ __all__ = [
     "Cohomology",
     "CohomologyRing",
     "ComplexBundle",
+    "CubicalComplex",
     "Diagram",
     "DifferentialForm",
+    "GridForms",
     "HodgeComplex",
     "HodgeDecomposition",
     "Homology",
