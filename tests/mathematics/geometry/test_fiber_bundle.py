@@ -104,7 +104,7 @@ def test_golden_holonomy_of_small_squares_is_their_area(side, expected):
     found = sphere_tangents().holonomy(Path(curve, pieces=4), steps=8)
     area = side * (math.cos(1) - math.cos(1 + side))
     assert area == pytest.approx(expected, rel=1e-11)
-    assert float(angle_of(found)) == pytest.approx(area, abs=2e-12)
+    assert float(angle_of(found)) == pytest.approx(area, abs=1e-16)
 
 
 @pytest.mark.parametrize("charge", [-2, 0, 1, 3])

