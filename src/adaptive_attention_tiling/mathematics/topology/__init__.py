@@ -20,6 +20,13 @@ from .characteristic_classes import (
     zak_phase,
 )
 from .coefficients import Coefficients
+from .cohomology_structure import (
+    CohomologyClass,
+    CohomologyStructure,
+    DiscreteForm,
+    DiscreteForms,
+    ManifoldClasses,
+)
 from .cubical_complex import CubicalComplex
 from .cup_product import CohomologyRing, cup_i_product, cup_product, steenrod_square
 from .differential_forms import (
@@ -64,15 +71,20 @@ __all__ = [
     "ClosedManifold",
     "Coefficients",
     "Cohomology",
+    "CohomologyClass",
     "CohomologyRing",
+    "CohomologyStructure",
     "ComplexBundle",
     "CubicalComplex",
     "Diagram",
     "DifferentialForm",
+    "DiscreteForm",
+    "DiscreteForms",
     "GridForms",
     "HodgeComplex",
     "HodgeDecomposition",
     "Homology",
+    "ManifoldClasses",
     "MapDegree",
     "PersistenceSummary",
     "RealBundle",
