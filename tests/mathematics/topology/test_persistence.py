@@ -200,10 +200,11 @@ def test_graphs_without_edges_have_nodes_only(implementation, nodes):
     assert listed(found) == [[(0.0, math.inf)] * nodes, [], []]
 
 
-def test_a_hub_that_all_attend_to_is_no_clique():
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_hub_that_all_attend_to_is_no_clique(implementation):
     nodes = 3000
     star = torch.stack([torch.zeros(nodes - 1, dtype=torch.int64), torch.arange(1, nodes)], 1)
-    found = persistence(Graph(nodes, star), 2, implementation="native", most_cliques=1)
+    found = persistence(Graph(nodes, star), 2, implementation=implementation, most_cliques=1)
     assert [len(d) for d in found] == [nodes, 0, 0]
 
 
@@ -238,7 +239,9 @@ def test_a_hub_that_all_attend_to_is_no_clique():
         ),
     ],
 )
-def test_what_has_no_persistence_is_told(graph, options, message):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_what_has_no_persistence_is_told(graph, options, message, implementation):
+    options = {"implementation": implementation} | options
     with pytest.raises(ArgumentError, match=message):
         persistence(graph, **options)
 

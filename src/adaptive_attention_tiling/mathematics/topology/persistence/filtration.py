@@ -56,9 +56,7 @@ def flag_filtration(
     Raises:
         ArgumentError: a kind of clique has more than most_cliques members.
     """
-    weights = graph.weights.detach().double().cpu().numpy()
-    order = np.argsort(-weights if superlevel else weights, kind="stable")
-    edges = _renumbered(graph)
+    order, edges = edge_order(graph, superlevel=superlevel), _renumbered(graph)
     rank = np.empty(len(edges), np.int64)
     rank[order] = np.arange(len(edges))
     # Of the cliques of one size, in lexicographic order: the one without its last node, that last
@@ -86,6 +84,27 @@ def flag_filtration(
         found.append(Cliques(place[facets[appear]], last[appear]))
         place = order_of(appear)
     return FlagFiltration(order, found)
+
+
+def edge_order(graph: Graph, *, superlevel: bool = False) -> Integers:
+    """The rows of graph.edges in the order in which they appear."""
+    weights = graph.weights.detach().double().cpu().numpy()
+    order: Integers = np.argsort(-weights if superlevel else weights, kind="stable")
+    return order
+
+
+def check_sparse(graph: Graph, size: int, most_cliques: int = MOST_CLIQUES) -> None:
+    """Refuse what flag_filtration refuses, without listing cliques where few edges tell.
+
+    A node of d neighbours of higher number begins at most binom(d, k - 1) cliques of k nodes.
+    """
+    higher = np.bincount(_renumbered(graph)[:, 0], minlength=graph.nodes).astype(np.float64)
+    counts, bound = higher, 0.0
+    for k in range(3, size + 1):
+        counts = counts * (higher - k + 2).clip(min=0) / (k - 1)
+        bound = max(bound, float(counts.sum()))
+    if bound > most_cliques:
+        flag_filtration(graph, size, most_cliques=most_cliques)
 
 
 def order_of(places: Integers) -> Integers:

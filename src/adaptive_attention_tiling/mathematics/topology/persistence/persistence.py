@@ -13,7 +13,7 @@ from ....errors import ArgumentError
 from ....optional import installed
 from ...graph import Graph
 from .diagram import Diagram
-from .filtration import MOST_CLIQUES, flag_filtration
+from .filtration import MOST_CLIQUES, check_sparse, edge_order, flag_filtration
 from .reduction import pairs
 from .with_gudhi import pairs_by_gudhi
 
@@ -64,13 +64,14 @@ def persistence(
             "implementation", repr(implementation), '"native", "gudhi" or None', "pass None"
         )
     size = 2 if dimension == 0 else dimension + 2
-    filtration = flag_filtration(graph, size, superlevel=superlevel, most_cliques=most_cliques)
-    order = filtration.order
     if implementation == "gudhi":
+        check_sparse(graph, size, most_cliques)
+        order = edge_order(graph, superlevel=superlevel)
         edges = graph.edges.cpu().numpy()[order]
         found = pairs_by_gudhi(edges, dimension, graph.nodes, prime)
     else:
-        found = pairs(filtration, dimension, graph.nodes, prime)
+        filtration = flag_filtration(graph, size, superlevel=superlevel, most_cliques=most_cliques)
+        order, found = filtration.order, pairs(filtration, dimension, graph.nodes, prime)
     rows = np.append(order, -1)  # so that place -1 is row -1
     return [
         _diagram(graph, k, torch.from_numpy(rows[places]).to(graph.edges), level, superlevel)
