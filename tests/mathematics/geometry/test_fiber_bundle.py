@@ -1,11 +1,13 @@
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
 from adaptive_attention_tiling.mathematics.geometry.fiber_bundle import (
     Path,
+    hopf_bundle,
     mobius_bundle,
     monopole_bundle,
     sphere_atlas,
@@ -119,9 +121,36 @@ def test_holonomy_of_a_monopole_is_its_flux(charge):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
+def test_holonomy_of_a_square_in_a_chart_is_the_area_on_the_sphere():
+    """With area elements 4 / (1 + u^2)^2, by Gauss quadrature."""
+    bundle = sphere_tangents()
+    corners = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]], dtype=torch.float64) / 2
+    for name in ("north", "south"):
+        loop = Path.through(0.6 * corners + 0.2, bundle.atlas.chart(name))
+        found = bundle.holonomy(loop, name, steps=24)
+        nodes, weights = (torch.as_tensor(row) for row in np.polynomial.legendre.leggauss(12))
+        u = 0.3 * nodes + 0.2
+        density = 4 / (1 + u.square() + u[:, None].square()).square()
+        area = 0.09 * float(weights @ density @ weights)
+        assert float(angle_of(found)) == pytest.approx(area, abs=1e-8)
+
+
 def test_the_mobius_band_turns_over_once_around():
     bundle = mobius_bundle()
     assert bundle.holonomy(circle()).tolist() == [[-1.0]]
     assert bundle.holonomy(circle(2)).tolist() == [[1.0]]
     assert bundle.holonomy(circle(start=2.0), "west").tolist() == [[-1.0]]
     assert bundle.is_flat()
+
+
+def test_examples_keep_float32():
+    ring = Path(lambda t: at(torch.full_like(t, 1.0), 2 * math.pi * t).float(), dtype=torch.float32)
+    expected = torch.polar(torch.tensor(1.0), torch.tensor(math.pi * (1 - math.cos(1))))
+    for bundle, value in (
+        (monopole_bundle(1, torch.float32), expected),
+        (hopf_bundle(torch.float32), expected.conj()),
+    ):
+        found = bundle.holonomy(ring)
+        assert found.dtype == torch.complex64
+        torch.testing.assert_close(found[0, 0], value.resolve_conj())
+    assert mobius_bundle(torch.float32).curvature(torch.tensor([1.0, 0])).dtype == torch.float32

@@ -60,7 +60,7 @@ def dynamical_matrix(
         springs: C_R, in units of force a length, the same for R and -R.
         mass: M.
 
-    Ashcroft and Mermin, Solid State Physics (1976), equation 22.59 and problem 22.1.
+    Ashcroft and Mermin, Solid State Physics (1976), chapter 22 and its problem 1.
     """
     springs = torch.as_tensor(springs, dtype=bonds.dtype, device=bonds.device)
     _check_bonds(wavevector, bonds, springs.expand(len(bonds)), mass)

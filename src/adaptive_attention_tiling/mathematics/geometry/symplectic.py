@@ -203,7 +203,7 @@ def symplectic_projection(
         CorrectnessError: no convergence, because M is too far from symplectic.
 
     Higham, Mackey, Mackey and Tisseur, Computing the polar decomposition and the matrix sign
-    decomposition in matrix groups (2004), theorem 3.1 and section 4.
+    decomposition in matrix groups (2004).
     """
     j = _matching_standard(matrix)
     if not bool((torch.linalg.det(matrix.detach()).abs() > 0).all()):

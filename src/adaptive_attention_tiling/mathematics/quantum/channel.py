@@ -87,7 +87,7 @@ def amplitude_damping(rate: Float[Tensor, "*b"]) -> Channel:
     Args:
         rate: gamma, from 0 to 1; gradients are finite inside.
 
-    Nielsen and Chuang (2010), equation 8.108.
+    Nielsen and Chuang (2010), section 8.3.5.
     """
     _check_probability("rate", rate)
     zero, one = torch.zeros_like(rate), torch.ones_like(rate)
@@ -104,7 +104,7 @@ def depolarising(probability: Float[Tensor, "*b"]) -> Channel:
     Args:
         probability: p, from 0 to 1; gradients are finite inside.
 
-    Nielsen and Chuang (2010), equations 8.100 and 8.101.
+    Nielsen and Chuang (2010), section 8.3.4.
     """
     _check_probability("probability", probability)
     dtype = probability.dtype.to_complex()

@@ -27,7 +27,7 @@ def negativity(
         dimensions: of the factors, with product d.
         factors: those on one side of the cut.
 
-    Vidal and Werner, Computable measure of entanglement (2002), equation 1.
+    Vidal and Werner, Computable measure of entanglement (2002), section II.
     """
     check_density_matrix(state)
     values: Tensor = torch.linalg.eigvalsh(partial_transpose(state, dimensions, factors))
@@ -41,7 +41,7 @@ def concurrence(state: Complex[Tensor, "*b 4 4"]) -> Float[Tensor, "*b"]:
     are the singular values of T^T Y T for rho = T T^H: in this form no digits are lost to roots of
     rounding errors. Gradients are right to first order, for changes within the range of rho.
 
-    Wootters, Entanglement of formation of an arbitrary state of two qubits (1998), equation 14.
+    Wootters, Entanglement of formation of an arbitrary state of two qubits (1998).
     """
     if state.shape[-2:] != (4, 4):
         raise ArgumentError("state", f"shape {list(state.shape)}", "[..., 4, 4]", "pass two qubits")

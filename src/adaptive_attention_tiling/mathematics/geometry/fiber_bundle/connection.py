@@ -50,7 +50,7 @@ def gauge_transformed(connection: Connection, gauge: Callable[[Tensor], Tensor])
         connection: A.
         gauge: g, [*p, n] -> [*p, r, r].
 
-    Nakahara, Geometry, Topology and Physics (2003), equation 10.9, whose g is our g^(-1).
+    Nakahara, Geometry, Topology and Physics (2003), section 10.1.3, whose t is our g^(-1).
     """
 
     def transformed(x: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def curvature_form(connection: Connection, x: Float[Tensor, "*p n"]) -> Tensor:
 
         F_ij = d_i A_j - d_j A_i + [A_i, A_j]
 
-    Nakahara (2003), equation 10.38.
+    Nakahara (2003), section 10.3.4.
     """
     a = connection(x)
     slopes = partials(connection, x)
@@ -80,7 +80,7 @@ def bianchi_form(connection: Connection, x: Float[Tensor, "*p n"]) -> Tensor:
 
         (DF)_ijk = D_i F_jk + D_j F_ki + D_k F_ij,   D_i F = d_i F + [A_i, F]
 
-    Nakahara (2003), equation 10.44.
+    Nakahara (2003), section 10.3.5.
     """
     a = connection(x)[..., :, None, None, :, :]
     form = curvature_form(connection, x)[..., None, :, :, :, :]

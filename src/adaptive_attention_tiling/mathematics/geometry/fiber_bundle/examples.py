@@ -113,10 +113,10 @@ def monopole_bundle(charge: int, dtype: torch.dtype = torch.float64) -> FiberBun
         A_north = -i m (1 - cos theta) dphi / 2,   A_south = +i m (1 + cos theta) dphi / 2
         g_south,north = exp(-i m phi),             F = -i m sin(theta) dtheta ^ dphi / 2
 
-    and c_1 = (i / 2 pi) integral of F = m. Vectors of charge 1 are made by the group's associated
-    bundle, since z -> z^m of the bundle with m = 1 is the one with m.
+    and c_1 = (i / 2 pi) integral of F = m, which is also how often g_north,south turns along the
+    equator. Built from the bundle with m = 1 by the representation z -> z^m.
 
-    Nakahara (2003), section 10.5.2 and equation 10.92; our A is his, anti-Hermitian.
+    Nakahara, Geometry, Topology and Physics (2003), section 10.5.2, where A is anti-Hermitian too.
     """
     unit = FiberBundle(
         sphere_atlas(2, dtype),
@@ -148,7 +148,15 @@ def hopf_bundle(dtype: torch.dtype = torch.float64) -> FiberBundle:
 
 
 def flat_circle_bundle(group: StructureGroup, holonomy: Tensor) -> FiberBundle:
-    """Over the circle, with A = 0 and this holonomy [r, r] once around, from east and leftwards."""
+    """A bundle over the circle with A = 0 that is glued with a turn.
+
+    Args:
+        group: G.
+        holonomy: [r, r], in G: transport once around counterclockwise, in the frame of "east".
+
+    Bundles with A = 0 in every chart are told apart by such matrices, up to conjugation: Kobayashi
+    and Nomizu I (1963), section II.9.
+    """
 
     def change(points: Tensor) -> Tensor:
         upper = (points[..., 1] >= 0)[..., None, None]

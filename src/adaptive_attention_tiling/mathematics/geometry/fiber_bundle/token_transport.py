@@ -20,7 +20,7 @@ def householder_steps(
 ) -> Float[Tensor, "*b n r r"]:
     """H_t = 1 - beta_t w_t w_t^T, of unit vectors w_t; a reflection at beta = 2, singular at 1.
 
-    Yang et al., PaTH Attention (2025), equation 2, where w and beta depend on the token.
+    Yang et al., PaTH Attention (2025), where w and beta depend on the token.
     """
     if directions.shape[:-1] != strengths.shape:
         raise ArgumentError(

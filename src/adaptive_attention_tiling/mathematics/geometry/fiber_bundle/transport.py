@@ -40,7 +40,8 @@ def magnus_exponent(generators: Tensor, step: float | Tensor) -> Tensor:
         generators: B at the gauss_nodes of the order, [*k, nodes, r, r].
         step: h.
 
-    Iserles, Munthe-Kaas, Norsett, Zanna, Lie-group methods (2000), equation 5.14.
+    Blanes, Casas, Oteo and Ros, The Magnus expansion and some of its applications (2009), section
+    5, on integrators.
     """
     first = generators[..., 0, :, :]
     if generators.shape[-3] == 1:
