@@ -249,7 +249,7 @@ def test_pair_components_and_loops():
 
 
 def test_gradients():
-    points, weight = random(31, 2, 2).requires_grad_(), random(32, 2, 2).requires_grad_()
+    points, weight = random(31, 1, 2).requires_grad_(), random(32, 2, 2).requires_grad_()
 
     def second_order(x, w):
         form = DifferentialForm(1, 2, lambda y: torch.sin(y @ w))

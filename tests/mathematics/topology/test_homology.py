@@ -8,11 +8,8 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.graph import Graph
 from adaptive_attention_tiling.mathematics.topology import finite_field, triangulations
 from adaptive_attention_tiling.mathematics.topology.chain_complex import ChainComplex
-from adaptive_attention_tiling.mathematics.topology.homology import (
-    AbelianGroup,
-    Cohomology,
-    Homology,
-)
+from adaptive_attention_tiling.mathematics.topology.homology import Cohomology, Homology
+from adaptive_attention_tiling.mathematics.topology.homology_basis import AbelianGroup
 from adaptive_attention_tiling.mathematics.topology.simplicial_complex import SimplicialComplex
 
 MANIFOLDS = {
@@ -71,8 +68,13 @@ def test_golden_betti_numbers_over_fields(name, over_2, over_3):
         assert [n - ranks[k] - ranks[k + 1] for k, n in enumerate(counts)] == expected
 
 
-@pytest.mark.parametrize("name", [name for name in MANIFOLDS if name != "L(5,2)"])
-@pytest.mark.parametrize("ring", ["Z", "Q", 2, 3, 5])
+@pytest.mark.parametrize(
+    ("name", "ring"),
+    [
+        *((name, ring) for name in MANIFOLDS if name[0] != "L" for ring in ("Z", "Q", 2, 3, 5)),
+        *(("L(3,1)", ring) for ring in ("Z", 3)),
+    ],
+)
 @pytest.mark.parametrize("kind", [Homology, Cohomology])
 def test_law_generators_are_a_basis_and_boundaries_have_primitives(name, ring, kind):
     groups, chains = kind(CHAINS[name], ring), CHAINS[name]
@@ -116,7 +118,7 @@ def _residues(values, ring):
     return [v % ring for v in values] if isinstance(ring, int) else values
 
 
-@pytest.mark.parametrize("name", MANIFOLDS)
+@pytest.mark.parametrize("name", [name for name in MANIFOLDS if name != "L(5,2)"])
 def test_law_universal_coefficients(name):
     """Torsion moves up one degree in cohomology; over F_p it counts twice."""
     chains = CHAINS[name]

@@ -43,7 +43,8 @@ from .differential_forms import (
 )
 from .grid_forms import GridForms
 from .hodge import HodgeComplex, HodgeDecomposition
-from .homology import AbelianGroup, Cohomology, Homology
+from .homology import Cohomology, Homology
+from .homology_basis import AbelianGroup
 from .persistence import (
     Diagram,
     PersistenceSummary,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import lcm
@@ -16,19 +15,7 @@ from ...errors import ArgumentError
 from .chain_complex import ChainComplex, SparseColumn
 from .chain_reduction import Chain, ReducedComplex
 from .coefficients import Coefficients, Number, Ring
-from .smith_normal_form import IntegerRows, smith_normal_form
-
-
-@dataclass(frozen=True)
-class AbelianGroup:
-    """R^rank + R/t_1 + R/t_2 + ..., each t_i dividing the next; over a field no torsion."""
-
-    rank: int
-    torsion: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        parts = [f"Z^{self.rank}"] * bool(self.rank) + [f"Z/{t}" for t in self.torsion]
-        return " + ".join(parts) or "0"
+from .homology_basis import AbelianGroup, HomologyBasis
 
 
 class Homology:
@@ -51,7 +38,7 @@ class Homology:
     def __init__(self, complex_: ChainComplex, ring: Ring = "Z") -> None:
         self.complex = complex_
         self.coefficients = Coefficients(ring)
-        self._parts: dict[int, _Part] = {}
+        self._bases: dict[int, HomologyBasis] = {}
         self._columns: dict[int, list[SparseColumn]] = {}
 
     @cached_property
@@ -60,7 +47,7 @@ class Homology:
 
     def group(self, degree: int) -> AbelianGroup:
         """H_k as a sum of cyclic groups."""
-        return self._part(degree).group
+        return self._basis(degree).group
 
     def betti_number(self, degree: int) -> int:
         """The rank of H_k: the dimension over a field, the free part over Z."""
@@ -77,22 +64,22 @@ class Homology:
         """
         left = self._reduced.left.get(degree, [])
         rows = []
-        for small in self._part(degree).generators:
+        for small in self._basis(degree).generators:
             cycle: Chain = {i: value for i, value in zip(left, small, strict=True) if value}
             rows.append(self._dense(degree, self._reduced.lift(degree, cycle)))
         return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.complex.count(degree))
 
     def coordinates(self, degree: int, cycle: Tensor | Sequence[Number]) -> list[Number]:
         """The class of a cycle in the basis of `generators`; torsion coordinates modulo t_i."""
-        part, small = self._part(degree), self._small(degree, self._cycle(degree, cycle))
-        values = part.coordinates(small)
-        orders = (0,) * part.group.rank + part.group.torsion
+        basis, small = self._basis(degree), self._small(degree, self._cycle(degree, cycle))
+        values = basis.coordinates(small)
+        orders = (0,) * basis.group.rank + basis.group.torsion
         return [v % order if order else v for v, order in zip(values, orders, strict=True)]
 
     def primitive(self, degree: int, cycle: Tensor | Sequence[Number]) -> list[Number] | None:
         """A chain x of degree k + 1 with d x = cycle, or None where the class is not 0."""
         chain = self._cycle(degree, cycle)
-        solution = self._part(degree).primitive(self._small(degree, chain))
+        solution = self._basis(degree).primitive(self._small(degree, chain))
         if solution is None:
             return None
         left = self._reduced.left.get(degree + 1, [])
@@ -100,15 +87,18 @@ class Homology:
         found = self._reduced.primitive(degree, chain, small)
         return [found.get(i, 0) for i in range(self.complex.count(degree + 1))]
 
-    def _part(self, degree: int) -> _Part:
-        if degree not in self._parts:
+    def _basis(self, degree: int) -> HomologyBasis:
+        if degree not in self._bases:
             size, width = (len(self._reduced.left.get(k, [])) for k in (degree, degree + 1))
-            below, above = (_integers(self._reduced.matrix(k)) for k in (degree, degree + 1))
+            below, above = (
+                [list(map(int, row)) for row in self._reduced.matrix(k)]
+                for k in (degree, degree + 1)
+            )
             if not any(map(any, below + above)):
-                self._parts[degree] = _Part.of_zero_maps(size, width, self.coefficients)
+                self._bases[degree] = HomologyBasis.of_zero_maps(size, width, self.coefficients)
             else:
-                self._parts[degree] = _Part.of_integers(size, below, above, width)
-        return self._parts[degree]
+                self._bases[degree] = HomologyBasis.of_integers(size, below, above, width)
+        return self._bases[degree]
 
     def _small(self, degree: int, chain: Chain) -> list[Number]:
         projected = self._reduced.project(degree, chain)
@@ -189,92 +179,3 @@ class Cohomology:
     def primitive(self, degree: int, cocycle: Tensor | Sequence[Number]) -> list[Number] | None:
         """A cochain g of degree k - 1 with delta g = cocycle, or None."""
         return self._dual.primitive(-degree, cocycle)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One degree of the reduced complex: which small chains generate, and how to read a class.
-
-    `reader` [m, size] gives the entries of a cycle by the basis, the divisors `orders` [m] of the
-    boundaries in it (1: no class, 0: free), and `solver` [width, rank] a chain with that boundary.
-    """
-
-    group: AbelianGroup
-    generators: list[list[int]]
-    reader: IntegerRows
-    orders: list[int]
-    kept: list[int]
-    solver: IntegerRows
-    coefficients: Coefficients
-
-    @classmethod
-    def of_zero_maps(cls, size: int, width: int, coefficients: Coefficients) -> _Part:
-        identity, places, solver = _identity(size), list(range(size)), _nothing(width)
-        return cls(AbelianGroup(size), identity, identity, [0] * size, places, solver, coefficients)
-
-    @classmethod
-    def of_integers(cls, size: int, below: IntegerRows, above: IntegerRows, width: int) -> _Part:
-        inner = smith_normal_form(below) if below else None
-        rank = len(inner.divisors) if inner else 0
-        kernel = _columns(inner.right)[rank:] if inner else _columns(_identity(size))
-        to_kernel = inner.right_inverse[rank:] if inner else _identity(size)
-        image = _product(to_kernel, above) if width else [[0] for _ in kernel]
-        outer = smith_normal_form(image)
-        orders = list(outer.divisors) + [0] * (len(kernel) - len(outer.divisors))
-        torsion = [i for i, order in enumerate(orders) if order > 1]
-        kept = [i for i, order in enumerate(orders) if order == 0] + torsion
-        basis = _columns(outer.left_inverse)
-        generators = [_combination(basis[i], kernel) for i in kept]
-        group = AbelianGroup(len(kept) - len(torsion), tuple(orders[i] for i in torsion))
-        solver = [row[: len(outer.divisors)] for row in outer.right]
-        solver = solver if width and kernel else _nothing(width)
-        reader = _product(outer.left, to_kernel)
-        return cls(group, generators, reader, orders, kept, solver, Coefficients("Z"))
-
-    def coordinates(self, small: list[Number]) -> list[Number]:
-        values = self._read(small)
-        return [values[i] for i in self.kept]
-
-    def primitive(self, small: list[Number]) -> list[Number] | None:
-        values = self._read(small)
-        if any(v % order if order else v for v, order in zip(values, self.orders, strict=True)):
-            return None
-        quotients = [v // order for v, order in zip(values, self.orders, strict=True) if order]
-        return [
-            sum((x * y for x, y in zip(row, quotients, strict=True)), start=0)
-            for row in self.solver
-        ]
-
-    def _read(self, small: list[Number]) -> list[Number]:
-        reduced = self.coefficients.reduced
-        return [
-            reduced(sum((x * y for x, y in zip(row, small, strict=True)), start=0))
-            for row in self.reader
-        ]
-
-
-def _identity(size: int) -> IntegerRows:
-    return [[int(i == j) for j in range(size)] for i in range(size)]
-
-
-def _nothing(size: int) -> IntegerRows:
-    return [[] for _ in range(size)]
-
-
-def _columns(rows: IntegerRows) -> IntegerRows:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _combination(factors: list[int], vectors: IntegerRows) -> list[int]:
-    return [
-        sum(f * v for f, v in zip(factors, column, strict=True)) for column in _columns(vectors)
-    ]
-
-
-def _product(first: IntegerRows, second: IntegerRows) -> IntegerRows:
-    columns = _columns(second)
-    return [[sum(x * y for x, y in zip(r, c, strict=True)) for c in columns] for r in first]
-
-
-def _integers(rows: list[list[Number]]) -> IntegerRows:
-    return [[int(value) for value in row] for row in rows]
