@@ -55,7 +55,7 @@ def frechet_mean(
         pull = torch.tensordot(shares, towards, 1)
         size = manifold.inner(mean, pull, pull).detach().clamp_min(0).sqrt()
         spread = torch.tensordot(shares.detach(), lengths, 1)
-        if bool((size <= 4 * eps * spread).all()):
+        if bool((size <= 50 * eps * spread).all()):
             return mean
         reach = torch.where(k * lengths > 1e-3, k * lengths / torch.tanh(k * lengths), 1.0)
         bound = torch.tensordot(shares.detach(), reach, 1)

@@ -12,9 +12,9 @@ from ...errors import ArgumentError
 from ..linalg import safe_norm
 from .checks import check_radius, check_vectors, check_weights
 from .geodesic import GeodesicFlow
-from .hyperbolic import across_part, dot, rotated, seen_from
+from .hyperbolic import across_part, dot, moved, rotated, seen_from
 from .manifold import AbstractManifold
-from .radial_functions import asinh, asinhc, cosh_of_sinh, sinhc
+from .radial_functions import asinh, asinhc, cosh_of_sinh
 
 
 class Lorentz(AbstractManifold):
@@ -62,8 +62,7 @@ class Lorentz(AbstractManifold):
     ) -> Float[Tensor, "*b n"]:
         """The point at distance |t| from u in the direction t."""
         self._check(point, tangent=tangent)
-        t = tangent / self.radius
-        end = self.radius * seen_from(-point / self.radius, t * sinhc(t))
+        end = self.radius * moved(point / self.radius, tangent / self.radius)
         if not bool(end.isfinite().all()):
             raise ArgumentError(
                 "tangent",

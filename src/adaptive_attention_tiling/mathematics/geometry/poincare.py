@@ -117,7 +117,7 @@ class PoincareBall(AbstractManifold):
         """The Moebius sum x + y = exp_x of log_0 y carried to x.
 
         ((1 + 2 x.y + |y|^2) x + (1 - |x|^2) y) / (1 + 2 x.y + |x|^2 |y|^2) with R = 1, written as
-        (s_x z + |z|^2 x) / (s_x s_y + |z|^2), z = x + y. Neither commutative nor associative.
+        x + s_x (y + |y|^2 x) / (s_x s_y + |x + y|^2). Neither commutative nor associative.
         """
         x, y, x_gap, y_gap = self._pair(point, other)
         return self._inside(_moebius(x, x_gap, y, y_gap)) * self.radius
@@ -158,8 +158,7 @@ def ball_from_lorentz(point: Float[Tensor, "*b n"], radius: float = 1.0) -> Floa
 
 def _moebius(x: Tensor, x_gap: Tensor, y: Tensor, y_gap: Tensor) -> Tensor:
     total = x + y
-    square = dot(total, total)
-    return (x_gap * total + square * x) / (x_gap * y_gap + square)
+    return x + x_gap * (y + x * dot(y, y)) / (x_gap * y_gap + dot(total, total))
 
 
 def _edge(dtype: torch.dtype) -> float:
