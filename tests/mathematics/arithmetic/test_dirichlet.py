@@ -111,14 +111,13 @@ def test_l_as_series_and_products():
     series = (chi * torch.exp(-s[:, None] * n.log())).sum(-1)
     torch.testing.assert_close(dirichlet_l(character, s), series, rtol=0, atol=1e-10)
     # The Dedekind zeta function of Q(i) counts ideals by norm: 1, 1, 0, 1, 2, 0, 0, 1, 1, 2.
-    product = riemann_zeta(s) * dirichlet_l(kronecker_character(-4), s)
     ideals = [sum((0, 1, 0, -1)[d % 4] for d in range(1, k + 1) if k % d == 0)
-              for k in range(1, 4001)]  # fmt: skip
+              for k in range(1, 301)]  # fmt: skip
     assert ideals[:10] == [1, 1, 0, 1, 2, 0, 0, 1, 1, 2]
     ideals = torch.tensor(ideals, dtype=DOUBLE)
-    far = torch.tensor([6.0], dtype=torch.cdouble)
+    far = torch.tensor([12.0], dtype=torch.cdouble)
     product = riemann_zeta(far) * dirichlet_l(kronecker_character(-4), far)
-    series = (ideals * torch.exp(-far[:, None] * n[:4000].log())).sum(-1)
+    series = (ideals * torch.exp(-far[:, None] * n[:300].log())).sum(-1)
     torch.testing.assert_close(product, series, rtol=0, atol=1e-15)
 
 

@@ -16,6 +16,7 @@ from adaptive_attention_tiling.mathematics.arithmetic.elliptic_l_function import
     birch_swinnerton_dyer,
     real_period,
 )
+from adaptive_attention_tiling.mathematics.arithmetic.heights.elliptic import regulator
 from adaptive_attention_tiling.mathematics.arithmetic.local_reduction import (
     conductor,
     local_reduction,
@@ -98,20 +99,22 @@ def test_golden_l_over_omega_of_11a1(l_functions):
 
 
 @pytest.mark.parametrize(
-    ("curve", "rank", "regulator"),
+    ("curve", "generators", "golden"),
     [
-        pytest.param(E37, 1, 0.0511114082399688, id="37a1 BSD"),
-        # Heights in the normalisation lim h(x(2^n P)) / 4^n.
-        pytest.param(E389, 2, 0.152460177943144, id="389a1"),
-        pytest.param(E5077, 3, 0.417143558758384, id="5077a1"),
+        pytest.param(E37, [(0, 0)], 0.0511114082399688, id="37a1 BSD"),
+        # Heights in the normalisation lim h(x(2^n P)) / 4^n; regulators as PARI tells them.
+        pytest.param(E389, [(-1, 1), (0, 0)], 0.152460177943144, id="389a1"),
+        pytest.param(E5077, [(-2, 3), (-1, 3), (0, 2)], 0.417143558758384, id="5077a1"),
     ],
 )
-def test_golden_birch_and_swinnerton_dyer(l_functions, curve, rank, regulator):
-    numbers = birch_swinnerton_dyer(l_functions[curve], 1, regulator)
-    assert numbers.rank == rank
+def test_golden_birch_and_swinnerton_dyer(l_functions, curve, generators, golden):
+    heights = regulator(curve, [curve.point(*xy) for xy in generators])
+    assert heights == pytest.approx(golden, rel=1e-12)
+    numbers = birch_swinnerton_dyer(l_functions[curve], 1, heights)
+    assert numbers.rank == len(generators)
     assert numbers.tamagawa == 1
     assert numbers.sha == pytest.approx(1, abs=1e-11)
-    assert numbers.period * regulator == pytest.approx(numbers.leading, rel=1e-11)
+    assert numbers.period * heights == pytest.approx(numbers.leading, rel=1e-11)
 
 
 def test_conductors_and_root_numbers(l_functions):

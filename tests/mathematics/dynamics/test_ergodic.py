@@ -34,10 +34,14 @@ def starts(count, width, seed=0):
 
 
 def test_golden_logistic_map():
+    # sin^2(pi k / (2^20 - 1)) comes back after 20 steps, and stretches by 2^20 on the way.
+    turns = torch.tensor([[1.0], [1001.0], [77777.0]], dtype=DOUBLE) / (2**20 - 1)
+    cycle = lyapunov_exponents(logistic, (math.pi * turns).sin().square(), steps=20, warm_up=0)
+    assert cycle[:, 0].tolist() == pytest.approx([math.log(2)] * 3, abs=5e-9)
+    assert math.log(2) == pytest.approx(0.69314718056, abs=1e-11)
     # By conjugation to the tent map the error is (h(x_t) - h(x_0)) / t, whose mean is 0.
-    found = lyapunov_exponents(logistic, starts(100_000, 1), steps=200)
-    assert float(found.mean()) == pytest.approx(math.log(2), abs=5e-5)
-    assert float(found.mean()) == pytest.approx(0.69314718056, abs=5e-5)
+    found = lyapunov_exponents(logistic, starts(8000, 1), steps=100, warm_up=50)
+    assert float(found.mean()) == pytest.approx(math.log(2), abs=5e-4)
 
 
 def test_golden_cat_map():
@@ -49,9 +53,9 @@ def test_golden_cat_map():
 
 
 def test_golden_henon_map():
-    found = lyapunov_exponents(henon, starts(1000, 2), steps=300)
+    found = lyapunov_exponents(henon, starts(4000, 2), steps=100, warm_up=60)
     assert float(found[:, 0].mean()) == pytest.approx(0.4192, abs=2e-3)
-    total = torch.full((1000,), math.log(0.3), dtype=DOUBLE)
+    total = torch.full((4000,), math.log(0.3), dtype=DOUBLE)
     torch.testing.assert_close(found.sum(-1), total, rtol=0, atol=1e-12)
     # 1 + 0.4192 / 1.6232
     dimension = kaplan_yorke_dimension(found.mean(0))
@@ -84,10 +88,10 @@ def test_a_batch_of_orbits_is_its_orbits():
 def test_birkhoff_averages():
     # The invariant density 1 / (pi sqrt(x (1 - x))) has mean 1/2 and second moment 3/8.
     moments = birkhoff_average(
-        logistic, lambda x: torch.stack([x, x * x]), starts(4000, 1), steps=1000
+        logistic, lambda x: torch.stack([x, x * x]), starts(4000, 1), steps=400
     )
     means = moments.mean((1, 2)).tolist()
-    assert means == pytest.approx([0.5, 0.375], abs=1e-3)
+    assert means == pytest.approx([0.5, 0.375], abs=2e-3)
 
 
 @pytest.mark.parametrize(
