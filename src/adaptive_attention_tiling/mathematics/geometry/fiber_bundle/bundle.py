@@ -78,7 +78,7 @@ class FiberChart:
 class FiberBundle:
     """A bundle with structure group G over a manifold with charts, and a connection on it.
 
-    Fibres over chart a and chart b are told apart by v_b = g_ba v_a. Where three charts meet
+    One fibre told in the frames of charts a and b has v_b = g_ba v_a. Where three charts meet
     transitions satisfy the cocycle condition, and connections go along with them:
 
         g_cb g_ba = g_ca
