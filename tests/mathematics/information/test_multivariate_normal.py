@@ -268,6 +268,26 @@ def test_batches_are_loops():
         close(function(p, q).flatten(), torch.stack(loop), 1e-9)
 
 
+def test_points_far_apart_and_single_precision():
+    d = 3
+    rotation = torch.linalg.qr(torch.randn(8, d, d, dtype=torch.float64)).Q
+    logs = 2 * torch.randn(8, d, dtype=torch.float64)
+    spread = rotation @ torch.diag_embed(logs.exp()) @ rotation.mT
+    p, q = (
+        normals(8, d),
+        MultivariateNormal(4 * torch.randn(8, d).double(), (spread + spread.mT) / 2),
+    )
+    distance = SPACE.distance(p, q)
+    lower, upper = SPACE.distance_bounds(p, q)
+    assert bool((lower < distance).all() & (distance < upper).all())
+    assert distance.max() > 5
+    close(SPACE.distance(q, p), distance, 1e-5)
+    single = [MultivariateNormal(x.mean.float(), x.covariance.float()) for x in (p, q)]
+    got = SPACE.distance(*single)
+    assert got.dtype == torch.float32
+    close(got.double(), distance, 1e-3)
+
+
 def test_a_search_that_does_not_end_is_told(monkeypatch):
     monkeypatch.setattr(multivariate_fisher_rao, "_ITERATIONS", 1)
     with pytest.raises(CorrectnessError, match="distance: got a corner of"):
@@ -283,7 +303,7 @@ GOOD = MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
     [
         (lambda: normal_kl_divergence(BAD, GOOD), "p: got smallest eigenvalue -1"),
         (lambda: normal_wasserstein_distance(GOOD, BAD), "q: got smallest eigenvalue -1"),
-        (lambda: SPACE.distance(GOOD, BAD), "end: got smallest eigenvalue -1"),
+        (lambda: SPACE.distance(GOOD, BAD), "q: got smallest eigenvalue -1"),
         (lambda: SPACE.metric_matrix(BAD), "point: got smallest eigenvalue -1"),
         (lambda: SPACE.log(GOOD._replace(mean=tensor(0.0)), GOOD), r"point: got mean \[1\]"),
         (lambda: SPACE.exp(GOOD._replace(mean=tensor(0, math.nan)), GOOD), "a mean with NaN"),

@@ -28,7 +28,10 @@ from .multivariate_normal import (
     normal_jeffreys_divergence,
 )
 
-_ITERATIONS = 30
+_ITERATIONS = 40
+_HALVINGS = 12
+_TIGHT, _LOOSE = 1e-13, 1e-7
+"""Left of the corner: where Newton's method ends, and what may be left where it gets no further."""
 
 
 class MultivariateNormalFisherRao:
@@ -75,13 +78,15 @@ class MultivariateNormalFisherRao:
         Gradients are right to second order.
 
         Raises:
-            CorrectnessError: Newton's iteration did not end, as it may for points very far apart.
+            CorrectnessError: Newton's iteration did not end, or rounding got the better of it, as
+                it may for points further apart than about 6.
         """
-        root = checked_factor("point", point)
-        flow = _horizontal_log(_relative(root, point, end))
-        size = point.mean.shape[-1]
+        size, dtype = point.mean.shape[-1], point.mean.dtype
+        root, relative = _relative("point", point, "end", end)
+        flow = _horizontal_log(relative)
         velocity = (root @ flow[..., :size, size, None])[..., 0]
-        return MultivariateNormal(velocity, -(root @ flow[..., :size, :size] @ root.mT))
+        spread = -(root @ flow[..., :size, :size] @ root.mT)
+        return MultivariateNormal(velocity.to(dtype), spread.to(dtype))
 
     def geodesic(
         self, start: MultivariateNormal, end: MultivariateNormal, time: float
@@ -92,8 +97,8 @@ class MultivariateNormalFisherRao:
 
     def distance(self, p: MultivariateNormal, q: MultivariateNormal) -> Float[Tensor, "*b"]:
         """The length of the geodesic from p to q, |log G| / 2; raises what `log` raises."""
-        root = checked_factor("p", p)
-        return safe_norm(_horizontal_log(_relative(root, p, q)).flatten(-2)) / 2
+        _, relative = _relative("p", p, "q", q)
+        return (safe_norm(_horizontal_log(relative).flatten(-2)) / 2).to(p.mean.dtype)
 
     def equal_mean_distance(
         self, first: Float[Tensor, "*b d d"], second: Float[Tensor, "*b d d"]
@@ -135,22 +140,34 @@ class MultivariateNormalFisherRao:
         Source: Calvo and Oller, A distance between multivariate normal distributions based in an
         embedding into the Siegel group, 1990; Nielsen, 2023.
         """
-        lower = self.equal_mean_distance(_embedded(p), _embedded(q))
-        relative = _relative(checked_factor("p", p), p, q)
-        lifted = safe_norm(matrix_log(_lift(relative, None)).flatten(-2)) / 2
-        return lower, torch.minimum(
-            safe_sqrt(normal_jeffreys_divergence(p, q).clamp(min=0)), lifted
-        )
+        _, relative = _relative("p", p, "q", q)
+        origin = MultivariateNormal(torch.zeros_like(relative.mean), _identity(relative.covariance))
+        lower = self.equal_mean_distance(_embedded(origin), _embedded(relative))
+        lifted = _lift(relative, None)
+        lost = torch.linalg.eigvalsh(lifted.detach())[..., 0] <= 0  # by rounding
+        safe = torch.where(lost[..., None, None], _identity(lifted), lifted)
+        path = torch.where(lost, torch.inf, safe_norm(matrix_log(safe).flatten(-2)) / 2)
+        jeffreys = normal_jeffreys_divergence(origin, relative).clamp(min=0)
+        upper = torch.minimum(safe_sqrt(jeffreys), path)
+        return lower.to(p.mean.dtype), upper.to(p.mean.dtype)
 
 
 def _relative(
-    root: Tensor, point: MultivariateNormal, end: MultivariateNormal
-) -> MultivariateNormal:
-    """`end` in coordinates in which `point` is N(0, I)."""
-    checked_factor("end", end)
-    shifted = MultivariateNormal(end.mean - point.mean, end.covariance)
-    mean, covariance = _whitened(root, shifted)
-    return MultivariateNormal(mean, symmetric_part(covariance))
+    name: str, point: MultivariateNormal, other: str, end: MultivariateNormal
+) -> tuple[Tensor, MultivariateNormal]:
+    """The factor L of S, and `end` in coordinates in which `point` is N(0, I).
+
+    In double precision: matrices to come square what the covariance is conditioned by.
+    """
+    checked_factor(other, end)
+    root = checked_factor(name, MultivariateNormal(point.mean.double(), point.covariance.double()))
+    apart = end.mean.double() - point.mean.double()
+    mean, covariance = _whitened(root, MultivariateNormal(apart, end.covariance.double()))
+    return root, MultivariateNormal(mean, symmetric_part(covariance))
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
 
 
 def _whitened(root: Tensor, tangent: MultivariateNormal) -> MultivariateNormal:
@@ -216,24 +233,62 @@ def _horizontal_log(relative: MultivariateNormal) -> Tensor:
 
 
 def _newton(relative: MultivariateNormal, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """The unknowns at which the corner is empty, and its derivatives there."""
+    """The unknowns at which the corner is empty up to rounding, and its derivatives there.
+
+    Steps are halved until the corner shrinks. What stops shrinking is rounding, if it is small: the
+    distance feels its square.
+    """
     size = relative.mean.shape[-1]
     unknown = relative.mean.new_zeros(*relative.mean.shape[:-1], len(basis))
-    rounding = 1e3 * torch.finfo(unknown.dtype).eps
+    best = torch.full_like(unknown[..., 0], torch.inf)
     for _ in range(_ITERATIONS):
         unknown = unknown.detach().requires_grad_()
-        flow = matrix_log(_lift(relative, _combined(unknown, basis)))
+        flow = _checked_log(_lift(relative, _combined(unknown, basis)))
         corner = _corner(flow, size, basis)
         slopes = _derivatives(corner, unknown)
-        scale = flow.detach().abs().amax((-2, -1))[..., None]
-        if bool((corner.abs() <= rounding * (1 + scale)).all()):
+        left = _share(corner, flow).detach()
+        stuck = (left > best / 2) & (left < _LOOSE)
+        if bool(((left < _TIGHT) | stuck).all()):
             return unknown.detach(), slopes
+        best = torch.minimum(best, left)
         step = torch.linalg.solve(slopes, corner.detach()[..., None])[..., 0]
-        unknown = unknown - step
+        unknown = unknown - _damped(relative, basis, unknown.detach(), step, left)
     raise CorrectnessError(
-        f"distance: got a corner of {float(corner.detach().abs().max()):.3g} after {_ITERATIONS} "
-        "steps, expected 0. Fix: use float64, or distance_bounds for points this far apart"
+        f"distance: got a corner of {float(left.max()):.3g} after {_ITERATIONS} steps, expected 0. "
+        "Fix: use distance_bounds for points this far apart"
     )
+
+
+def _damped(
+    relative: MultivariateNormal, basis: Tensor, unknown: Tensor, step: Tensor, left: Tensor
+) -> Tensor:
+    """The step, halved until less of the corner is left."""
+    size, length = relative.mean.shape[-1], torch.ones_like(left)
+    for _ in range(_HALVINGS):
+        lifted = _lift(relative, _combined(unknown - length[..., None] * step, basis))
+        values, vectors = torch.linalg.eigh(lifted)
+        # Positive but for rounding; where that hides it, the step is too long.
+        flow = (vectors * values.clamp_min(0).log().clamp_min(-1e9)[..., None, :]) @ vectors.mT
+        worse = (left > _TIGHT) & ~(_share(_corner(flow, size, basis), flow) < left)
+        if not bool(worse.any()):
+            break
+        length = torch.where(worse, length / 2, length)
+    return length[..., None] * step
+
+
+def _checked_log(lifted: Tensor) -> Tensor:
+    least = float(torch.linalg.eigvalsh(lifted.detach()).min())
+    if not least > 0:
+        raise CorrectnessError(
+            f"distance: got an eigenvalue {least:.3g} of a positive matrix, by rounding. Fix: use "
+            "distance_bounds for points this far apart"
+        )
+    return matrix_log(lifted)
+
+
+def _share(corner: Tensor, flow: Tensor) -> Tensor:
+    """The corner's size in units of 1 or of the velocity."""
+    return corner.abs().amax(-1) / (1 + flow.abs().amax((-2, -1)))
 
 
 def _derivatives(values: Tensor, unknown: Tensor) -> Tensor:
