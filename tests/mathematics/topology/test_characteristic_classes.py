@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.mathematics.topology import SimplicialComplex
 from adaptive_attention_tiling.mathematics.topology.characteristic_classes import (
     ComplexBundle,
     RationalRing,
@@ -229,6 +230,7 @@ def test_angle_defects_sum_to_the_euler_number(name):
     torch.testing.assert_close(
         found.detach(), torch.full((3,), expected, dtype=torch.float64), rtol=0, atol=1e-13
     )
+    assert SimplicialComplex(faces.tolist()).euler_characteristic() == expected
     (gradient,) = torch.autograd.grad(found.sum(), moved)
     assert gradient.abs().max() < 1e-12
     one = torch.stack([angle_defects(m, faces) for m in moved])

@@ -9,7 +9,12 @@ import torch
 
 from adaptive_attention_tiling.errors import ArgumentError, MissingDependencyError
 from adaptive_attention_tiling.mathematics.graph import Graph
-from adaptive_attention_tiling.mathematics.topology.persistence import persistence
+from adaptive_attention_tiling.mathematics.topology import (
+    ChainComplex,
+    Homology,
+    SimplicialComplex,
+    persistence,
+)
 from adaptive_attention_tiling.optional import installed
 
 IMPLEMENTATIONS = [
@@ -151,6 +156,16 @@ def test_torsion_is_seen_over_its_own_prime_only():
     graph = Graph(len(names), torch.tensor(sorted(edges)))
     counts = {p: [len(d.endless()) for d in persistence(graph, 2, prime=p)] for p in (2, 3)}
     assert counts == {2: [1, 1, 1], 3: [1, 0, 0]}
+
+
+@pytest.mark.parametrize("prime", [2, 3])
+def test_what_never_ends_is_the_homology_of_all_cliques(prime):
+    for seed in range(4):
+        graph = random_graph(14, 0.35, seed)
+        cliques = ChainComplex.of(SimplicialComplex.flag(graph, 3))
+        betti = [Homology(cliques, prime).betti_number(k) for k in range(3)]
+        diagrams = persistence(graph, 2, prime=prime, implementation="native")
+        assert [len(d.endless()) for d in diagrams] == betti
 
 
 def test_ripser_agrees_on_a_sparse_matrix():

@@ -65,7 +65,7 @@ class Diagram:
                 "level",
                 level,
                 f"a level that comes after all births and deaths, {sign * float(latest):.6g}",
-                "pass level=0 for weights of attention",
+                "pass that level or a later one",
             )
         deaths = self.deaths.where(self.deaths.isfinite(), torch.full_like(self.deaths, level))
         ended = replace(self, pairs=torch.stack([self.births, deaths], 1))

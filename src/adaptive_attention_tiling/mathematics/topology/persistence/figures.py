@@ -82,7 +82,9 @@ def persistence_summary(
     node_level: float | None = None,
     implementation: Implementation | None = None,
 ) -> PersistenceSummary:
-    """The figures of H_0 and H_1 of a graph.
+    """The figures of H_0 and H_1 of a graph; of a head's attention [n, n], for one,
+
+        persistence_summary(strongest_edges(attention, 8), superlevel=True)
 
     Args:
         graph: distances, or similarities with superlevel: then those of a head's attention.
