@@ -55,9 +55,17 @@ def test_golden_cycle_of_seven():
     hodge = HodgeComplex(ChainComplex.of(cycle))
     assert float(hodge.eigenvalues(0)[1]) == pytest.approx(0.753020396283, abs=1e-12)
     assert float(hodge.eigenvalues(0)[1]) == pytest.approx(2 - 2 * math.cos(2 * math.pi / 7))
-    graph = Graph.cycle(7)
-    expected = torch.diag(graph.degrees().double()) - graph.adjacency()
-    assert torch.equal(hodge.laplacian(0), expected)
+
+
+def test_pair_weighted_graph_laplacian():
+    """Weights of edges as M_1 and of nodes as M_0 give D_0^-1 (D - A)."""
+    weights, masses = random(1, 7).exp(), random(2, 7).exp()
+    graph = Graph(7, Graph.cycle(7).edges.unique(dim=0), weights)
+    chains = ChainComplex.of(SimplicialComplex.flag(graph, 1))
+    hodge = HodgeComplex(chains, {0: masses, 1: weights})
+    adjacency = graph.adjacency()
+    expected = (torch.diag(adjacency.sum(1)) - adjacency) / masses[:, None]
+    torch.testing.assert_close(hodge.laplacian(0), expected)
 
 
 @pytest.mark.parametrize("kind", ["ones", "diagonal", "matrix"])

@@ -150,7 +150,7 @@ def test_law_kuenneth_of_two_projective_planes():
     """H_k(A x B) = sum of H_p x H_q and Tor(H_p, H_{k-1-p}), by Hatcher, theorem 3B.6."""
     product = CHAINS["RP2"].tensor(CHAINS["RP2"])
     homology = Homology(product)
-    assert [str(homology.group(k)) for k in range(5)] == ["Z^1", "Z/2 + Z/2", "Z/2", "Z/2", "0"]
+    assert [str(homology.group(k)) for k in range(5)] == ["Z", "Z/2 + Z/2", "Z/2", "Z/2", "0"]
     assert product.euler_characteristic() == 1
     circles = Homology(CHAINS["S1"].tensor(CHAINS["S1"]).tensor(CHAINS["S1"]))
     assert [circles.betti_number(k) for k in range(4)] == [1, 3, 3, 1]
@@ -159,8 +159,9 @@ def test_law_kuenneth_of_two_projective_planes():
 def test_cyclic_groups_that_do_not_divide_are_joined():
     chains = ChainComplex({1: torch.tensor([[4, 0, 0], [0, 6, 0], [0, 0, 0]])})
     assert Homology(chains).group(0) == AbelianGroup(1, (2, 12))
-    assert str(Homology(chains).group(0)) == "Z^1 + Z/2 + Z/12"
+    assert str(Homology(chains).group(0)) == "Z + Z/2 + Z/12"
     assert Homology(chains).group(1) == AbelianGroup(1)
+    assert [str(Homology(chains, ring).group(0)) for ring in ("Q", 2, 5)] == ["Q", "F_2^3", "F_5"]
     assert Homology(chains).group(7) == AbelianGroup(0)
 
 
@@ -191,7 +192,7 @@ def test_pair_gudhi_on_random_flag_complexes(nodes, degree):
 def test_a_complex_of_some_thousand_cells():
     chains = ChainComplex.of(triangulations.klein_bottle(20, 20))
     assert sum(chains.count(k) for k in range(3)) == 2400
-    assert str(Homology(chains).group(1)) == "Z^1 + Z/2"
+    assert str(Homology(chains).group(1)) == "Z + Z/2"
     assert Cohomology(chains, 2).generators(1).shape == (2, 1200)
 
 

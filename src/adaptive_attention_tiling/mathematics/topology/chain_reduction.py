@@ -37,8 +37,8 @@ class ReducedComplex:
         complex_: the complex, which is not changed.
         coefficients: the ring of the coefficients.
 
-    Source: Bar-Natan, Fast Khovanov homology computations (2007), lemma 3.2 (Gaussian
-    elimination); Kaczynski, Mischaikow and Mrozek, Computational Homology (2004), section 4.3.
+    Source: Bar-Natan, Fast Khovanov homology computations (2007), on Gaussian elimination in
+    complexes; Kaczynski, Mischaikow and Mrozek, Computational Homology (2004), section 4.3.
     """
 
     def __init__(self, complex_: ChainComplex, coefficients: Coefficients) -> None:

@@ -67,7 +67,7 @@ def cup_i_product(
         index: i >= 0.
 
     Source: Steenrod, Products of cocycles and extensions of mappings (1947); the formula is that
-    of Medina-Mardones, New formulas for cup-i products (2021), definition 5.
+    of Medina-Mardones, New formulas for cup-i products (2021).
     """
     _check_cochain("first", complex_, first, first_degree)
     _check_cochain("second", complex_, second, second_degree)

@@ -162,7 +162,7 @@ def codifferential(form: DifferentialForm, metric: PointFunction | Tensor) -> Di
     """delta = (-1)^{n(k+1)+1} star d star, the adjoint of d: <d a, b> = <a, delta b>.
 
     On a 1-form it is minus the divergence. Source: Jost, Riemannian Geometry and Geometric
-    Analysis (2017), lemma 3.3.1.
+    Analysis (2017), section 3.3.
     """
     if form.degree == 0:
         raise ArgumentError("form", "degree 0", "degree >= 1", "delta of a function is 0")

@@ -39,7 +39,7 @@ def row_reduce(
         matrix: [*b, n, m] integers, taken modulo p.
         prime: p.
 
-    Source: Cohen, A Course in Computational Algebraic Number Theory (1993), algorithm 2.3.1.
+    Source: Cohen, A Course in Computational Algebraic Number Theory (1993), section 2.3.
     """
     check_prime(prime)
     _check_integer("matrix", matrix)

@@ -70,7 +70,7 @@ class GridForms:
         return torch.stack(masks) if masks else torch.zeros(0, *self.shape, dtype=torch.bool)
 
     def weights(self, degree: int) -> Float[Tensor, c * s]:
-        """(dual volume) / (volume) of each cell, the diagonal Hodge star; 1 where no cell is."""
+        """(dual volume) / (volume) of each cell, the diagonal Hodge star; > 0 also where no cell is."""
         return torch.stack([self._component_weights(index) for index in self._indices(degree)])
 
     def inner(

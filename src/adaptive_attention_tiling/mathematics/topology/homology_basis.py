@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .coefficients import Coefficients, Number
+from .coefficients import Coefficients, Number, Ring
 from .smith_normal_form import IntegerRows, smith_normal_form
 
 
 @dataclass(frozen=True)
 class AbelianGroup:
-    """R^rank + R/t_1 + R/t_2 + ..., each t_i dividing the next; over a field no torsion."""
+    """R^rank + R/t_1 + R/t_2 + ..., each t_i dividing the next; over a field R no torsion.
+
+    Groups are equal where rank and torsion are; `ring` is for printing.
+    """
 
     rank: int
     torsion: tuple[int, ...] = ()
+    ring: Ring = field(default="Z", compare=False)
 
     def __str__(self) -> str:
-        parts = [f"Z^{self.rank}"] * bool(self.rank) + [f"Z/{t}" for t in self.torsion]
-        return " + ".join(parts) or "0"
+        letter = f"F_{self.ring}" if isinstance(self.ring, int) else self.ring
+        free = letter if self.rank == 1 else f"{letter}^{self.rank}"
+        return " + ".join([free] * bool(self.rank) + [f"Z/{t}" for t in self.torsion]) or "0"
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class HomologyBasis:
     def of_zero_maps(cls, size: int, width: int, coefficients: Coefficients) -> HomologyBasis:
         """Where no boundary is left, every generator is a class."""
         identity, places, solver = _identity(size), list(range(size)), _nothing(width)
-        return cls(AbelianGroup(size), identity, identity, [0] * size, places, solver, coefficients)
+        group = AbelianGroup(size, ring=coefficients.ring)
+        return cls(group, identity, identity, [0] * size, places, solver, coefficients)
 
     @classmethod
     def of_integers(

@@ -20,7 +20,7 @@ def sphere(dimension: int) -> SimplicialComplex:
 def torus() -> SimplicialComplex:
     """S^1 x S^1 with 7 vertices, every two joined: [i, i+1, i+3] and [i, i+2, i+3] modulo 7.
 
-    Source: Möbius (1861); Lutz, Triangulated Manifolds with Few Vertices (2005), section 2.
+    Source: Möbius (1861); Lutz, Triangulated Manifolds with Few Vertices (2005).
     """
     triangles = [(i, (i + step) % 7, (i + 3) % 7) for i in range(7) for step in (1, 2)]
     return SimplicialComplex(triangles)

@@ -32,7 +32,7 @@ def whitney_mass_matrix(
         ArgumentError: for other shapes, facets of several dimensions, or flat facets.
 
     Source: Whitney, Geometric Integration Theory (1957), section IV.27; Arnold, Falk and Winther,
-    Finite element exterior calculus, Acta Numerica 15 (2006), section 4.1.
+    Finite element exterior calculus, Acta Numerica 15 (2006), section 4.
     """
     n = complex_.dimension
     facets = complex_.simplices(n)
