@@ -64,13 +64,13 @@ class GridForms:
                 "pass a step an axis",
             )
 
-    def cells(self, degree: int) -> Bool[Tensor, c * s]:
+    def cells(self, degree: int) -> Bool[Tensor, "*cells"]:
         """Which entries of a k-form are cells."""
         masks = [self._component_cells(index) for index in self._indices(degree)]
         return torch.stack(masks) if masks else torch.zeros(0, *self.shape, dtype=torch.bool)
 
-    def weights(self, degree: int) -> Float[Tensor, c * s]:
-        """(dual volume) / (volume) of each cell, the diagonal Hodge star; > 0 also where no cell is."""
+    def weights(self, degree: int) -> Float[Tensor, "*cells"]:
+        """(dual volume) / (volume) of each cell, the diagonal Hodge star; > 0 everywhere."""
         return torch.stack([self._component_weights(index) for index in self._indices(degree)])
 
     def inner(
