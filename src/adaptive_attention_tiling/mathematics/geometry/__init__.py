@@ -18,6 +18,7 @@ from .fiber_bundle import (
 from .frechet_mean import frechet_mean, point_between
 from .geodesic import GeodesicFlow
 from .integration import Integration
+from .learned_metric import LearnedMetric
 from .lorentz import Lorentz
 from .manifold import AbstractManifold
 from .poincare import PoincareBall, ball_from_lorentz, lorentz_from_ball
@@ -34,6 +35,7 @@ __all__ = [
     "FiberBundle",
     "GeodesicFlow",
     "Integration",
+    "LearnedMetric",
     "Lorentz",
     "Path",
     "PoincareBall",

@@ -54,25 +54,28 @@ def ricci(metric: Float[Tensor, "*b n n"], riemann: Tensor) -> Float[Tensor, "*b
 def raised(metric: Float[Tensor, "*b n n"], tensor: Tensor) -> Tensor:
     """T^a... = g^ab T_b... of a tensor [*b, n, ...], by its first index after the batch."""
     batch = metric.dim() - 2
-    solved: Tensor = torch.linalg.solve(metric, tensor.flatten(batch + 1))
-    return solved.reshape(*solved.shape[:-1], *tensor.shape[batch + 1 :])
+    # Not `linalg.solve`, whose derivatives go wrong under `torch.func.vmap` (torch 2.13).
+    flat: Tensor = torch.linalg.inv(metric) @ tensor.flatten(batch + 1)
+    return flat.reshape(*flat.shape[:-1], *tensor.shape[batch + 1 :])
 
 
 def scalar(jet: MetricJet) -> Float[Tensor, "*b"]:
     """R = g^ac g^bd R_abcd, contracted before the curvature is built.
 
-    R = g^ac g^bd (d_b d_c g_ad - d_a d_c g_bd) + Gamma_e,bc Gamma^e,bc - g_ef Gamma^e Gamma^f,
+    R = g^ac g^bd (d_b d_c g_ad - d_a d_c g_bd) + Gamma_e,bc Gamma^e,bc - Gamma^e g_ef Gamma^f,
     with Gamma^e = g^bd Gamma^e_bd.
     """
     inverse = torch.linalg.inv(jet.metric)
-    # ddg contracted over one index of the metric and one of the derivatives, and over both pairs
-    mixed = torch.einsum("...ac,...bd,...adbc->...", inverse, inverse, jet.second)
-    laplace = torch.einsum("...ac,...bd,...bdac->...", inverse, inverse, jet.second)
+    flat, n = inverse.flatten(-2), inverse.shape[-1]
+    laplace = _times(jet.second.flatten(-4, -3).flatten(-2), flat)
+    mixed = torch.einsum("...ijkl,...jk->...il", jet.second, inverse)
     lower = first_kind(jet.first)
-    raised_all = torch.einsum("...ef,...bp,...cq,...fpq->...ebc", inverse, inverse, inverse, lower)
-    trace = torch.einsum("...bd,...ebd->...e", inverse, lower)
-    squares = (lower * raised_all).sum((-1, -2, -3))
-    return mixed - laplace + squares - torch.einsum("...e,...ef,...f->...", trace, inverse, trace)
+    upper = (inverse @ lower.flatten(-2)).unflatten(-1, (n, n))
+    squares: Tensor = (lower @ inverse[..., None, :, :]) * (inverse[..., None, :, :] @ upper)
+    trace = _times(lower.flatten(-2), flat)
+    traces: Tensor = (trace * _times(inverse, trace)).sum(-1)
+    second: Tensor = (mixed * inverse).sum((-1, -2)) - (laplace * flat).sum(-1)
+    return second - traces + squares.sum((-1, -2, -3))
 
 
 def sectional(
@@ -120,3 +123,7 @@ def covariant_differential(
         turned = turned.reshape(*moved.shape, turned.shape[-1]).movedim(-2, place)
         total = total + turned if kind == "u" else total - turned
     return total
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector[..., None])[..., 0]

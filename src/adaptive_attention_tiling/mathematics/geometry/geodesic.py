@@ -69,8 +69,8 @@ def acceleration(metric: MetricFunction, point: Tensor, velocity: Tensor) -> Ten
     once = torch.einsum("...jlk,...j->...lk", first, velocity)  # v^j d_k g_jl
     half = torch.einsum("...ik,...i->...k", once, velocity) / 2
     along = torch.einsum("...lk,...k->...l", once, velocity)
-    solved: Tensor = torch.linalg.solve(matrix, half - along)
-    return solved
+    found: Tensor = torch.linalg.inv(matrix) @ (half - along)[..., None]
+    return found[..., 0]
 
 
 def flow(

@@ -96,7 +96,8 @@ class AbstractManifold(abc.ABC):
 
     def volume_density(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
         """sqrt |det g|, the volume of a unit cube of coordinates."""
-        return torch.linalg.det(self.metric_matrix(coordinates)).abs().sqrt()
+        determinant: Tensor = torch.linalg.det(self.metric_matrix(coordinates))
+        return determinant.abs().sqrt()
 
     def metric_jet(self, coordinates: Float[Tensor, "*b n"]) -> MetricJet:
         """g_ij, d_k g_ij [*b, i, j, k] and d_k d_l g_ij [*b, i, j, k, l]."""
