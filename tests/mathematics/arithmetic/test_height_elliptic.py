@@ -89,6 +89,37 @@ def test_heights_are_those_of_pari_at_good_and_bad_primes():
     assert len(kinds) == 12
 
 
+# b2 is so large beside the others that floats lose digits: in lengths of b2 the curves are
+# nearly nodal. Heights by PARI at 200 digits.
+@pytest.mark.parametrize(
+    ("coefficients", "point"),
+    [
+        ((-676, 514, 288, 199800, 15945924), (134, 90894)),
+        ((1000000, 1, 1, 1, 5999998), (2, 3)),
+    ],
+)
+def test_curves_near_singular_ones_lose_no_digit(coefficients, point):
+    cypari = pytest.importorskip("cypari", reason="cypari, of the oracles extra, is not installed")
+    digits = cypari.pari("default(realprecision)")
+    cypari.pari("default(realprecision, 200)")
+    expected = cypari.pari("(a, P)->ellheight(ellinit(a), P)")(coefficients, point)
+    cypari.pari(f"default(realprecision, {digits})")
+    curve = EllipticCurve(*coefficients)
+    height = canonical_height(curve, curve.point(*point))
+    assert height == pytest.approx(float(expected), rel=1e-15)
+
+
+def test_the_archimedean_height_in_floats_is_that_in_integers():
+    generator = random.Random(4)
+    for _ in range(20):
+        curve, point = curve_through(generator, 9)
+        exact = elliptic_local_heights(curve, point)["infinity"]
+        floats = archimedean_local_height(
+            float_invariants(curve), torch.tensor(float(point[0]), dtype=torch.float64), 28
+        )
+        assert float(floats) == pytest.approx(exact, rel=2e-14, abs=2e-14)
+
+
 def test_local_heights_obey_duplication_at_every_place_and_sum_to_the_height():
     generator = random.Random(1)
     for case in range(16):

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 
 from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.mathematics.arithmetic import primes
 from adaptive_attention_tiling.mathematics.arithmetic.primes import (
     check_prime,
     factor,
@@ -51,6 +52,15 @@ def test_factors_multiply_to_the_number_and_are_prime():
         assert math.prod(p**e for p, e in found.items()) == abs(number)
         assert all(is_prime(p) for p in found)
         assert list(found) == sorted(found)
+
+
+def test_long_numbers_are_factored_alike_with_and_without_flint(monkeypatch):
+    pytest.importorskip("flint", reason="python-flint, of the arithmetic extra, is not installed")
+    number = 2**5 * 1009**2 * 1000003 * (2**61 - 1) * 4294967311
+    expected = {2: 5, 1009: 2, 1000003: 1, 4294967311: 1, 2**61 - 1: 1}
+    assert factor(number) == expected
+    monkeypatch.setattr(primes, "installed", lambda module: False)
+    assert factor(number) == expected
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 7, 31, 100])

@@ -7,12 +7,14 @@ from fractions import Fraction
 from functools import lru_cache
 
 from ...errors import ArgumentError
+from ...optional import installed, require
 from .rational import exact_rational
 from .residue_symbols import jacobi_symbol
 
 _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
 _PROVEN_BELOW = 3317044064679887385961981
 _TRIAL_BOUND = 1000
+_RHO_BOUND = 2**80
 
 
 @lru_cache(maxsize=4096)
@@ -61,8 +63,8 @@ def primes_up_to(bound: int) -> list[int]:
 def factor(number: int) -> dict[int, int]:
     """|n| = prod_p p^e as {p: e}, primes in order; factor(1) is {}.
 
-    Trial division, then Pollard's rho in the form of Brent (BIT 20, 1980), for parts that are
-    left. Two prime factors of more than about 15 digits each take long.
+    Trial division, then Pollard's rho in the form of Brent (BIT 20, 1980). Where python-flint is
+    installed, it takes over above 2^80, where rho takes seconds and more.
 
     Raises:
         ArgumentError: for 0, which has no factorisation.
@@ -78,8 +80,7 @@ def factor(number: int) -> dict[int, int]:
         if is_prime(part):
             found[part] = found.get(part, 0) + 1
         else:
-            divisor = _some_factor(part)
-            rest += [divisor, part // divisor]
+            rest += _parts(part)
     return dict(sorted(found.items()))
 
 
@@ -165,6 +166,16 @@ def _lucas(number: int, discriminant: int, q: int, index: int) -> tuple[int, int
             u, v = (u + v) * half % number, (discriminant * u + v) * half % number
             power = power * q % number
     return u, v, power
+
+
+def _parts(composite: int) -> list[int]:
+    """Factors whose product is the number, two or more."""
+    if composite > _RHO_BOUND and installed("flint"):
+        flint = require("flint", "arithmetic", "factor")
+        pairs = flint.fmpz(composite).factor()
+        return [int(prime) for prime, exponent in pairs for _ in range(int(exponent))]
+    divisor = _some_factor(composite)
+    return [divisor, composite // divisor]
 
 
 def _some_factor(composite: int) -> int:

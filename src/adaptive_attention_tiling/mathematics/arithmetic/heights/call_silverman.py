@@ -14,15 +14,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import torch
-
 from ....errors import ArgumentError
 from ..places import INFINITE_PLACE, Place
 from ..primes import check_prime, factor, valuation
 from ..rational import exact_rational
 from ..rational_map import RationalMap, homogeneous
 from .difference import is_preperiodic
-from .green_function import green_function
+from .integral_green import integral_green
 
 # Below the last digit of a float64: d^-steps < 2^-64.
 _DIGITS = 64
@@ -38,7 +36,7 @@ def call_silverman_height(system: RationalMap, point: int | Fraction | None) -> 
     if is_preperiodic(system, point):
         return 0.0
     x, z = homogeneous(point)
-    height = _archimedean_green(system, x, z)
+    height = integral_green(system.numerator, system.denominator, x, z)
     for prime in factor(system.resultant):
         height -= float(_common_factors(system, x, z, prime)) * math.log(prime)
     return height
@@ -71,7 +69,7 @@ def call_silverman_local_heights(system: RationalMap, point: int | Fraction) -> 
     value = exact_rational("point", point)
     x, z = value.numerator, value.denominator
     affine = math.log(_affine_scale(system)) / (system.degree - 1)
-    at_infinity = _archimedean_green(system, x, z) - math.log(z) - affine
+    at_infinity = integral_green(system.numerator, system.denominator, x, z) - math.log(z) - affine
     heights: dict[Place, float] = {INFINITE_PLACE: at_infinity}
     for prime in sorted(factor(system.resultant).keys() | factor(z).keys()):
         local = finite_green(system, value, prime)
@@ -135,17 +133,6 @@ def _affine_scale(system: RationalMap) -> int:
 
 def _affine_shift(system: RationalMap, prime: int) -> Fraction:
     return Fraction(valuation(_affine_scale(system), prime), system.degree - 1)
-
-
-def _archimedean_green(system: RationalMap, x: int, z: int) -> float:
-    """G_inf(X, Z) of integers that may be too long for floats."""
-    size = max(abs(x), abs(z))
-    largest = max(map(abs, system.numerator + system.denominator))
-    rows = [[p / largest for p in row] for row in (system.numerator, system.denominator)]
-    numerator, denominator = torch.tensor(rows, dtype=torch.float64)
-    point = torch.tensor([x / size, z / size], dtype=torch.float64)
-    green = float(green_function(numerator, denominator, point, _steps(system)))
-    return green + math.log(size) + math.log(largest) / (system.degree - 1)
 
 
 def _check_degree(system: RationalMap) -> None:

@@ -24,10 +24,9 @@ from ....errors import ArgumentError
 from ..elliptic_curve import EllipticCurve, Point
 from ..places import INFINITE_PLACE, Place
 from ..primes import check_prime, factor, valuation
+from ..rational import log_of_rational
 from .green_function import green_function
-
-# 4^-n falls below the last digit of a float64; gradients would need twice as many.
-_VALUE_ITERATIONS = 28
+from .integral_green import integral_green
 
 Normalisation = Literal["pari", "silverman"]
 
@@ -41,8 +40,9 @@ def archimedean_local_height(
 
     x(2P) = (x^4 - b4 x^2 - 2 b6 x - b8) / (4 x^3 + b2 x^2 + 2 b4 x + b6). Batched, with
     gradients in x and the b's. Lengths are measured in the curve's own, the largest of
-    |b_2k|^(1/k), so that the size of the coefficients costs no digits. First derivatives are
-    accurate; second ones are not, since their terms do not decay.
+    |b_2k|^(1/k), so that the size of the coefficients costs no digits; curves near to singular
+    ones cost some, as 1/discriminant then in these lengths. First derivatives are accurate;
+    second ones are not, since their terms do not decay.
 
     Args:
         invariants: (b2, b4, b6, b8).
@@ -53,7 +53,15 @@ def archimedean_local_height(
         raise ArgumentError(
             "invariants", f"{list(invariants.shape)}", "[*b, 4]", "pass (b2, b4, b6, b8)"
         )
-    return _projective_local_height(invariants, abscissa, torch.ones_like(abscissa), iterations)
+    roots = [b.detach().abs() ** (1 / k) for k, b in enumerate(invariants.unbind(-1), start=1)]
+    scale = torch.stack(roots, -1).amax(-1)
+    b2, b4, b6, b8 = (b / scale**k for k, b in enumerate(invariants.unbind(-1), start=1))
+    zero, one = torch.zeros_like(b2), torch.ones_like(b2)
+    numerator = torch.stack([-b8, -2 * b6, -b4, zero, one], -1)
+    denominator = torch.stack([b6, 2 * b4, b2, 4 * one, zero], -1)
+    # With T = diag(1, S) the forms of b_2k / S^k are T F T^-1, so that G(X, 1) = G_S(X, S).
+    point = torch.stack(torch.broadcast_tensors(abscissa, scale), -1)
+    return green_function(numerator, denominator, point, iterations)
 
 
 def finite_local_height(curve: EllipticCurve, point: Point, prime: int) -> Fraction:
@@ -82,10 +90,11 @@ def elliptic_local_heights(curve: EllipticCurve, point: Point) -> dict[Place, fl
         ArgumentError: for O and for points off the curve.
     """
     x = _finite_abscissa(curve, point)
-    invariants = torch.tensor([float(b) for b in curve.b_invariants], dtype=torch.float64)
-    at_infinity = archimedean_local_height(invariants, torch.tensor(float(x), dtype=torch.float64))
-    heights: dict[Place, float] = {INFINITE_PLACE: float(at_infinity)}
-    u = curve.minimal_substitution().u
+    change = curve.minimal_substitution()
+    model, u = curve.substitute(change), change.u
+    on_model = (x - change.r) / u**2
+    at_infinity = _green_of_rational(model, on_model) - math.log(on_model.denominator)
+    heights: dict[Place, float] = {INFINITE_PLACE: at_infinity + 2 * log_of_rational(u)}
     bad = curve.discriminant * u.numerator * u.denominator
     suspects = factor(bad.numerator).keys() | factor(bad.denominator * x.denominator).keys()
     for prime in sorted(suspects):
@@ -172,26 +181,10 @@ def _at_singular_reduction(
 
 
 def _green_of_rational(model: EllipticCurve, x: Fraction) -> float:
-    """G(X, Z) at the coprime integers of x, which may be too long for floats."""
-    size = max(abs(x.numerator), x.denominator)
-    numbers = [*model.b_invariants, Fraction(x.numerator, size), Fraction(x.denominator, size)]
-    floats = torch.tensor([float(number) for number in numbers], dtype=torch.float64)
-    height = _projective_local_height(floats[:4], floats[4], floats[5], _VALUE_ITERATIONS)
-    return math.log(size) + float(height)
-
-
-def _projective_local_height(
-    invariants: Tensor, x: Tensor, z: Tensor, iterations: int | None = None
-) -> Tensor:
-    """G(X, Z) of duplication; in lengths of S, it is that of b_2k / S^k at (X, S Z)."""
-    roots = [b.detach().abs() ** (1 / k) for k, b in enumerate(invariants.unbind(-1), start=1)]
-    scale = torch.stack(roots, -1).amax(-1)
-    b2, b4, b6, b8 = (b / scale**k for k, b in enumerate(invariants.unbind(-1), start=1))
-    zero, one = torch.zeros_like(b2), torch.ones_like(b2)
-    numerator = torch.stack([-b8, -2 * b6, -b4, zero, one], -1)
-    denominator = torch.stack([b6, 2 * b4, b2, 4 * one, zero], -1)
-    point = torch.stack(torch.broadcast_tensors(x, z * scale), -1)
-    return green_function(numerator, denominator, point, iterations)
+    """G(X, Z) of duplication at the coprime integers of x, on an integral model."""
+    b2, b4, b6, b8 = (int(b) for b in model.b_invariants)
+    numerator, denominator = (-b8, -2 * b6, -b4, 0, 1), (b6, 2 * b4, b2, 4, 0)
+    return integral_green(numerator, denominator, x.numerator, x.denominator)
 
 
 def _order(number: Fraction, prime: int) -> float:
