@@ -116,7 +116,13 @@ def test_regular_12_gon_has_one_loop(implementation):
     )
 
 
-@pytest.mark.parametrize("prime", [0, 1, 4, 9, 2.0, True])
+def test_primes_that_gudhi_does_not_know_are_left_to_native():
+    assert [len(d) for d in persistence(Graph.cycle(4), prime=2147483647)] == [4, 1]
+    with pytest.raises(ArgumentError, match=r"prime: got 46349, expected at most 46337 by gudhi"):
+        persistence(Graph.cycle(4), prime=46349, implementation="gudhi")
+
+
+@pytest.mark.parametrize("prime", [0, 1, 4, 9, 2.0, True, 2**61 - 1])
 def test_composite_primes_are_refused(prime):
     with pytest.raises(ArgumentError, match=r"prime: got .*, expected a prime number"):
         persistence(Graph.cycle(4), prime=prime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...graph import Graph
 from .diagram import Diagram
 from .filtration import MOST_CLIQUES, check_sparse, edge_order, flag_filtration
 from .reduction import pairs
-from .with_gudhi import pairs_by_gudhi
+from .with_gudhi import LARGEST_PRIME, pairs_by_gudhi
 
 Implementation = Literal["native", "gudhi"]
 
@@ -57,12 +58,7 @@ def persistence(
     """
     level = _checked_level(graph, superlevel, node_level)
     _check_numbers(dimension, prime)
-    if implementation is None:
-        implementation = "gudhi" if installed("gudhi") else "native"
-    if implementation not in ("native", "gudhi"):
-        raise ArgumentError(
-            "implementation", repr(implementation), '"native", "gudhi" or None', "pass None"
-        )
+    implementation = _chosen(implementation, prime)
     size = 2 if dimension == 0 else dimension + 2
     if implementation == "gudhi":
         check_sparse(graph, size, most_cliques)
@@ -114,9 +110,24 @@ def _checked_level(graph: Graph, superlevel: bool, level: float | None) -> float
     return level
 
 
+def _chosen(implementation: Implementation | None, prime: int) -> Implementation:
+    if implementation is None:
+        known = prime <= LARGEST_PRIME and installed("gudhi")
+        return "gudhi" if known else "native"
+    if implementation not in ("native", "gudhi"):
+        raise ArgumentError(
+            "implementation", repr(implementation), '"native", "gudhi" or None', "pass None"
+        )
+    if implementation == "gudhi" and prime > LARGEST_PRIME:
+        raise ArgumentError(
+            "prime", prime, f"at most {LARGEST_PRIME} by gudhi", "leave it to native"
+        )
+    return implementation
+
+
 def _check_numbers(dimension: int, prime: int) -> None:
     if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 0:
         raise ArgumentError("dimension", dimension, "an integer >= 0", "pass dimension=1")
-    whole = isinstance(prime, int) and not isinstance(prime, bool)
-    if not whole or prime < 2 or any(prime % d == 0 for d in range(2, int(prime**0.5) + 1)):
-        raise ArgumentError("prime", prime, "a prime number", "pass prime=2")
+    whole = isinstance(prime, int) and not isinstance(prime, bool) and 1 < prime < 2**31
+    if not whole or any(prime % d == 0 for d in range(2, math.isqrt(prime) + 1)):
+        raise ArgumentError("prime", prime, "a prime number below 2^31", "pass prime=2")

@@ -9,6 +9,8 @@ from ....optional import require
 
 Integers = NDArray[np.int64]
 
+LARGEST_PRIME = 46337
+
 
 def pairs_by_gudhi(edges: Integers, dimension: int, nodes: int, prime: int) -> list[Integers]:
     """As reduction.pairs, from the edges [m, 2] in their order.
