@@ -55,7 +55,7 @@ class InformationDensityAnalyzer:
 
     Args:
         window_size: tokens that a density is averaged over; 1 for no smoothing.
-        metric: of steps; None is Euclidean. See `FisherMetric`.
+        metric: of steps; None is Euclidean. See `FisherMetric`, and `query_metric` for keys.
         pointwise: of the autograd form: see `diagonal_derivative`.
     """
 

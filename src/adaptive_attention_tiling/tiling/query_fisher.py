@@ -8,8 +8,9 @@ any k, is the covariance of the queries,
 
 with a the scale of the logits. The covariance forgets a change of logits that all queries share,
 as a softmax over *queries* does; attention is a softmax over *keys*, which such a change moves, and
-the second moment counts it. With isotropic queries M is a multiple of the identity and
-nothing is gained over Euclidean steps.
+the second moment counts it. Where all queries seek the same few keys, only the second moment
+sets those apart (experiments/fisher_boundaries.py). With isotropic queries M is a multiple of
+the identity and nothing is gained over Euclidean steps.
 """
 
 from __future__ import annotations

@@ -247,6 +247,12 @@ def test_single_precision_agrees_with_double(space, points, tangents):
     close(got.double(), space.distance(p.double(), q.double()), 1e-6)
 
 
+def test_corners_of_the_simplex_are_reached():
+    p, corner = tensor(0.3, 0.2, 0.5), tensor(1, 0, 0)
+    close(CATEGORICAL.exp(p, CATEGORICAL.log(p, corner)), corner, 1e-15)
+    close(CATEGORICAL.geodesic(corner, tensor(0, 1, 0), 0.5), tensor(0.5, 0.5, 0), 1e-15)
+
+
 def test_normals_far_apart_are_reached():
     """Far up a direct formula cancels: cosh r - sinh r cos f at r = 30."""
     start = tensor(0.0, 1.0)
@@ -304,6 +310,10 @@ def test_the_metric_contracts_under_markov_maps_and_only_stays_under_congruences
         ),
         (
             lambda: CATEGORICAL.exp(tensor(0.5, 0.5), tensor(2.0, -2.0)),
+            "tangent: got a velocity that leaves the simplex",
+        ),
+        (
+            lambda: CATEGORICAL.exp(tensor(0.5, 0.5), tensor(math.tau, -math.tau)),  # once around
             "tangent: got a velocity that leaves the simplex",
         ),
         (lambda: CATEGORICAL.inner(tensor(0.5, 0.5), tensor(0), tensor(0)), "u: got shape"),

@@ -80,7 +80,10 @@ class CategoricalFisherRao:
         root = point.sqrt()
         velocity = tangent / (2 * root)
         end = _great_circle(root, velocity)
-        if not bool((end >= 0).all()):
+        rounding = 16 * torch.finfo(end.dtype).eps
+        # No two points of the simplex are further apart on the sphere than a right angle.
+        far = velocity.detach().square().sum(-1) > (torch.pi / 2) ** 2 * (1 + rounding)
+        if bool(far.any()) or not bool((end >= -rounding).all()):
             raise ArgumentError(
                 "tangent",
                 "a velocity that leaves the simplex within time 1",
