@@ -105,6 +105,14 @@ BROKEN = {
         lambda: over_circle({("east", "west"): constant([2.0])}),
         r"transitions\['east', 'west'\]: got matrices 3 away from O\(1\)",
     ),
+    "determinant of -1": (
+        lambda: over_circle({("east", "west"): up}, group=StructureGroup(1, True, True)),
+        r"transitions\['east', 'west'\]: got matrices 2 away from SO\(1\)",
+    ),
+    "trace in the algebra": (
+        lambda: trivial_bundle(euclidean_atlas(1), StructureGroup(1, unimodular=True), slanted),
+        r"connections\['all'\]: got matrices 1 away from the Lie algebra of SL\(1, R\)",
+    ),
     "singular": (
         lambda: over_circle({("east", "west"): constant([0.0])}, group=StructureGroup(1)),
         r"nan away from GL\(1, R\)",
