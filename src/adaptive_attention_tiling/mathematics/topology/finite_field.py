@@ -58,9 +58,7 @@ def row_reduce(
         pivot_row, other = work[each, source], work[each, target]
         work[each, source] = other
         pivot_row = pivot_row * inverse_modulo(pivot_row[:, column], prime)[:, None] % prime
-        factors = work[:, :, column].clone()
-        factors[each, target] = 0
-        eliminated = (work - factors[:, :, None] * pivot_row[:, None, :]) % prime
+        eliminated = (work - work[:, :, column, None] * pivot_row[:, None, :]) % prime
         eliminated[each, target] = pivot_row
         work = torch.where(found[:, None, None], eliminated, work)
         pivots[:, column] = found
