@@ -103,6 +103,11 @@ def test_less_its_pole_it_is_minus_digamma_at_one():
     a = torch.tensor([0.1, 0.5, 1.0, 2.5], dtype=DOUBLE)
     found = hurwitz_zeta_less_pole(torch.ones(4, dtype=DOUBLE), a)
     torch.testing.assert_close(found.real, -torch.digamma(a), rtol=1e-14, atol=1e-14)
+    around = torch.tensor([1.1, 0.85, 1 + 0.15j, 0.9 - 0.1j], dtype=torch.cdouble)
+    expected = of_mpmath(mpmath.zeta, around) - 1 / (around - 1)
+    torch.testing.assert_close(
+        hurwitz_zeta_less_pole(around, 1.0), expected, rtol=1e-14, atol=1e-14
+    )
     near = hurwitz_zeta_less_pole(torch.tensor([1 - 1e-9, 1 + 1e-9], dtype=DOUBLE), 1.0)
     torch.testing.assert_close(near.real, found.real[2].expand(2), rtol=0, atol=1e-9)
 
