@@ -27,6 +27,7 @@ from .measure import Options, run_cases, tell
 
 NEIGHBOURS, WIDTH, ROWS = 8, 16, 1024
 NATIVE, PEER = "native", "gudhi alone"
+DENSE = "all pairs of points"
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def cases(rounds: dict[int, int], dense_rounds: dict[int, int]) -> Iterator[Case
         for nodes, times in rounds.items():
             graph = made(nodes)
             for dimension in (1, 2):
-                yield case(f"{name}, H_0 to H_{dimension}", graph, dimension, times)
+                yield case(name, graph, dimension, times)
     for nodes, times in dense_rounds.items():
-        yield case("all pairs of points, H_0 to H_1", dense_graph(nodes), 1, times)
+        yield case(DENSE, dense_graph(nodes), 1, times)
 
 
 def case(name: str, graph: Graph, dimension: int, rounds: int) -> Case:
@@ -89,6 +90,7 @@ def case(name: str, graph: Graph, dimension: int, rounds: int) -> Case:
     else:
         contenders.append(Absent("ripser", "not installed"))
     inputs = {"n": graph.nodes, "edges": len(graph.edges), "p": 2}
+    name = f"{graph.nodes} nodes, {name}, H_0 to H_{dimension}"
     return Case(name=name, inputs=inputs, contenders=contenders, baseline=PEER, rounds=rounds)
 
 
@@ -179,16 +181,12 @@ def nearest_graph(nodes: int, distances: Callable[[Tensor], Tensor]) -> Graph:
 
 def growth(rows: list[dict[str, Any]], lengths: list[int]) -> dict[str, float]:
     """The power of n with which each contender's CPU time grows, by case."""
-    told = {}
-    for name in dict.fromkeys(row["case"] for row in rows if not row["case"].startswith("all")):
-        for way in dict.fromkeys(row["contender"] for row in rows):
-            own = [
-                row["cpu_ms"]["median"]
-                for row in rows
-                if (row["case"], row["contender"]) == (name, way) and "cpu_ms" in row
-            ]
-            if len(own) == len(lengths):
-                told[f"{name}: {way}"] = round(fitted_exponent(lengths, own), 3)
+    curves: dict[str, list[float]] = {}
+    for row in rows:
+        name = row["case"].partition(" nodes, ")[2]
+        if "cpu_ms" in row and DENSE not in name:
+            curves.setdefault(f"{name}: {row['contender']}", []).append(row["cpu_ms"]["median"])
+    told = {name: round(fitted_exponent(lengths, own), 3) for name, own in curves.items()}
     tell("\nCPU time grows as n to the power")
     for name, power in told.items():
         tell(f"  {name:44}{power:>9}")
