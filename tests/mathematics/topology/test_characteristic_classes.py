@@ -241,6 +241,8 @@ def test_angle_defects_of_an_octahedron():
     points, faces, _ = surfaces()["sphere"]
     expected = torch.full((6,), 2 * math.pi / 3, dtype=torch.float64)
     torch.testing.assert_close(angle_defects(points, faces), expected, rtol=0, atol=1e-14)
+    single = angle_defects(points.float(), faces)
+    torch.testing.assert_close(single, expected.float(), rtol=0, atol=1e-5)
     moved = (points + 0.05 * torch.arange(18).double().view(6, 3).sin()).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: angle_defects(p, faces), moved)
     assert torch.autograd.gradgradcheck(lambda p: angle_defects(p, faces), moved)

@@ -43,6 +43,12 @@ def test_haldane_around_its_transition_at_0_5196(mass, expected):
     assert chern_number(haldane(mass, phase=-math.pi / 2)).value == -found.value
 
 
+def test_chern_numbers_in_float32():
+    found = chern_number(qwz(1.0), dtype=torch.float32)
+    assert (found.value, found.flux.dtype) == (1, torch.float32)
+    assert found.defect < 1e-5
+
+
 def test_haldane_phase_boundary_for_another_phase():
     edge = 3 * math.sqrt(3) * 0.1 * math.sin(1.0)
     inside, outside = (abs(chern_number(haldane(m * edge, phase=1.0)).value) for m in (0.9, 1.1))
