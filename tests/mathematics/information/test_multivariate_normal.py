@@ -12,11 +12,11 @@ from adaptive_attention_tiling.mathematics.information import (
     MultivariateNormal,
     MultivariateNormalFisherRao,
     NormalFisherRao,
-    multivariate_fisher_rao,
     normal_entropy,
     normal_hellinger_distance,
     normal_jeffreys_divergence,
     normal_kl_divergence,
+    normal_lift,
     normal_mutual_information,
     normal_renyi_divergence,
     normal_wasserstein_distance,
@@ -289,7 +289,7 @@ def test_points_far_apart_and_single_precision():
 
 
 def test_a_search_that_does_not_end_is_told(monkeypatch):
-    monkeypatch.setattr(multivariate_fisher_rao, "_ITERATIONS", 1)
+    monkeypatch.setattr(normal_lift, "_ITERATIONS", 1)
     with pytest.raises(CorrectnessError, match="distance: got a corner of"):
         SPACE.distance(normals(2), normals(2))
 

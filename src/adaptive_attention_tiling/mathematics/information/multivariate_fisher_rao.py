@@ -7,11 +7,7 @@ Affine maps x -> L x + c are isometries, so that one end can be brought to N(0, 
     A = [-B  x  0; x^T  0  -x^T; 0  -x  B],   exp(A) = [P  P mu  F; . . .; . . .],  P = S^-1
 
 is the end of the geodesic with velocity (x, B) (Eriksen, 1987; Calvo and Oller, 1991), of length
-|A| / 2. Normal distributions are a quotient of the positive matrices of that form: each lies under
-those whose lower left block -mu mu^T / 2 + W differs by an antisymmetric W, and geodesics lift to
-those that stay at right angles to the change of W, which is A's empty corner (Kobayashi, 2023). So
-the velocity between two distributions is log G(W) for the W that empties its corner, found by
-Newton's method in d (d - 1) / 2 unknowns; W = 0 alone gives an upper bound.
+|A| / 2. The way back, from an end to A, is a search in d (d - 1) / 2 unknowns (normal_lift.py).
 """
 
 from __future__ import annotations
@@ -20,18 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import CorrectnessError
 from ..linalg import cholesky, matrix_log, safe_norm, safe_sqrt, symmetric_part
 from .multivariate_normal import (
     MultivariateNormal,
     checked_factor,
     normal_jeffreys_divergence,
 )
-
-_ITERATIONS = 40
-_HALVINGS = 12
-_TIGHT, _LOOSE = 1e-13, 1e-7
-"""Left of the corner: where Newton's method ends, and what may be left where it gets no further."""
+from .normal_lift import generator, horizontal_log, lift
 
 
 class MultivariateNormalFisherRao:
@@ -65,7 +56,7 @@ class MultivariateNormalFisherRao:
         """The end of the geodesic that leaves `point` with velocity `tangent` after time 1."""
         root = checked_factor("point", point)
         velocity = _whitened(root, tangent)
-        flow = torch.matrix_exp(_generator(velocity.mean, symmetric_part(velocity.covariance)))
+        flow = torch.matrix_exp(generator(velocity.mean, symmetric_part(velocity.covariance)))
         size = point.mean.shape[-1]
         factor = cholesky(symmetric_part(flow[..., :size, :size]))
         moved = torch.cholesky_solve(flow[..., :size, size : size + 1], factor)[..., 0]
@@ -83,7 +74,7 @@ class MultivariateNormalFisherRao:
         """
         size, dtype = point.mean.shape[-1], point.mean.dtype
         root, relative = _relative("point", point, "end", end)
-        flow = _horizontal_log(relative)
+        flow = horizontal_log(relative)
         velocity = (root @ flow[..., :size, size, None])[..., 0]
         spread = -(root @ flow[..., :size, :size] @ root.mT)
         return MultivariateNormal(velocity.to(dtype), spread.to(dtype))
@@ -98,7 +89,7 @@ class MultivariateNormalFisherRao:
     def distance(self, p: MultivariateNormal, q: MultivariateNormal) -> Float[Tensor, "*b"]:
         """The length of the geodesic from p to q, |log G| / 2; raises what `log` raises."""
         _, relative = _relative("p", p, "q", q)
-        return (safe_norm(_horizontal_log(relative).flatten(-2)) / 2).to(p.mean.dtype)
+        return (safe_norm(horizontal_log(relative).flatten(-2)) / 2).to(p.mean.dtype)
 
     def equal_mean_distance(
         self, first: Float[Tensor, "*b d d"], second: Float[Tensor, "*b d d"]
@@ -143,7 +134,7 @@ class MultivariateNormalFisherRao:
         _, relative = _relative("p", p, "q", q)
         origin = MultivariateNormal(torch.zeros_like(relative.mean), _identity(relative.covariance))
         lower = self.equal_mean_distance(_embedded(origin), _embedded(relative))
-        lifted = _lift(relative, None)
+        lifted = lift(relative, None)
         lost = torch.linalg.eigvalsh(lifted.detach())[..., 0] <= 0  # by rounding
         safe = torch.where(lost[..., None, None], _identity(lifted), lifted)
         path = torch.where(lost, torch.inf, safe_norm(matrix_log(safe).flatten(-2)) / 2)
@@ -186,136 +177,6 @@ def _embedded(normal: MultivariateNormal) -> Tensor:
     mean = normal.mean[..., :, None]
     top = torch.cat([normal.covariance + mean @ mean.mT, mean], -1)
     return torch.cat([top, torch.cat([mean.mT, torch.ones_like(mean[..., :1, :])], -1)], -2)
-
-
-def _generator(x: Tensor, b: Tensor) -> Tensor:
-    """A, [*b, 2 d + 1, 2 d + 1]."""
-    column = x[..., :, None]
-    empty, zero = torch.zeros_like(b), torch.zeros_like(column[..., :1, :])
-    rows = (
-        torch.cat([-b, column, empty], -1),
-        torch.cat([column.mT, zero, -column.mT], -1),
-        torch.cat([empty, -column, b], -1),
-    )
-    return torch.cat(rows, -2)
-
-
-def _lift(normal: MultivariateNormal, twist: Tensor | None) -> Tensor:
-    """G(W) = M diag(S^-1, 1, S) M^T with M = [I . .; mu^T 1 .; W - mu mu^T / 2  -mu  I]."""
-    mean, covariance = normal
-    column = mean[..., :, None]
-    root = cholesky(covariance)
-    identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device).expand_as(root)
-    inverse = torch.linalg.solve_triangular(root, identity, upper=False).mT  # S^-1 = it it^T
-    corner = -column @ column.mT / 2 if twist is None else twist - column @ column.mT / 2
-    zeros, one = torch.zeros_like(column), torch.ones_like(column[..., :1, :])
-    rows = (
-        torch.cat([inverse, zeros, torch.zeros_like(root)], -1),
-        torch.cat([column.mT @ inverse, one, zeros.mT], -1),
-        torch.cat([corner @ inverse, -column, root], -1),
-    )
-    factor = torch.cat(rows, -2)
-    return symmetric_part(factor @ factor.mT)
-
-
-def _horizontal_log(relative: MultivariateNormal) -> Tensor:
-    """log G(W) with an empty corner; one step more, of which derivatives are taken."""
-    size = relative.mean.shape[-1]
-    basis = _antisymmetric_basis(relative.mean)
-    if not len(basis):
-        return matrix_log(_lift(relative, None))
-    with torch.enable_grad():
-        fixed = MultivariateNormal(relative.mean.detach(), relative.covariance.detach())
-        unknown, slopes = _newton(fixed, basis)
-    flow = matrix_log(_lift(relative, _combined(unknown, basis)))
-    step = torch.linalg.solve(slopes, _corner(flow, size, basis)[..., None])[..., 0]
-    return matrix_log(_lift(relative, _combined(unknown - step, basis)))
-
-
-def _newton(relative: MultivariateNormal, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """The unknowns at which the corner is empty up to rounding, and its derivatives there.
-
-    Steps are halved until the corner shrinks. What stops shrinking is rounding, if it is small: the
-    distance feels its square.
-    """
-    size = relative.mean.shape[-1]
-    unknown = relative.mean.new_zeros(*relative.mean.shape[:-1], len(basis))
-    best = torch.full_like(unknown[..., 0], torch.inf)
-    for _ in range(_ITERATIONS):
-        unknown = unknown.detach().requires_grad_()
-        flow = _checked_log(_lift(relative, _combined(unknown, basis)))
-        corner = _corner(flow, size, basis)
-        slopes = _derivatives(corner, unknown)
-        left = _share(corner, flow).detach()
-        stuck = (left > best / 2) & (left < _LOOSE)
-        if bool(((left < _TIGHT) | stuck).all()):
-            return unknown.detach(), slopes
-        best = torch.minimum(best, left)
-        step = torch.linalg.solve(slopes, corner.detach()[..., None])[..., 0]
-        unknown = unknown - _damped(relative, basis, unknown.detach(), step, left)
-    raise CorrectnessError(
-        f"distance: got a corner of {float(left.max()):.3g} after {_ITERATIONS} steps, expected 0. "
-        "Fix: use distance_bounds for points this far apart"
-    )
-
-
-def _damped(
-    relative: MultivariateNormal, basis: Tensor, unknown: Tensor, step: Tensor, left: Tensor
-) -> Tensor:
-    """The step, halved until less of the corner is left."""
-    size, length = relative.mean.shape[-1], torch.ones_like(left)
-    for _ in range(_HALVINGS):
-        lifted = _lift(relative, _combined(unknown - length[..., None] * step, basis))
-        values, vectors = torch.linalg.eigh(lifted)
-        # Positive but for rounding; where that hides it, the step is too long.
-        flow = (vectors * values.clamp_min(0).log().clamp_min(-1e9)[..., None, :]) @ vectors.mT
-        worse = (left > _TIGHT) & ~(_share(_corner(flow, size, basis), flow) < left)
-        if not bool(worse.any()):
-            break
-        length = torch.where(worse, length / 2, length)
-    return length[..., None] * step
-
-
-def _checked_log(lifted: Tensor) -> Tensor:
-    least = float(torch.linalg.eigvalsh(lifted.detach()).min())
-    if not least > 0:
-        raise CorrectnessError(
-            f"distance: got an eigenvalue {least:.3g} of a positive matrix, by rounding. Fix: use "
-            "distance_bounds for points this far apart"
-        )
-    return matrix_log(lifted)
-
-
-def _share(corner: Tensor, flow: Tensor) -> Tensor:
-    """The corner's size in units of 1 or of the velocity."""
-    return corner.abs().amax(-1) / (1 + flow.abs().amax((-2, -1)))
-
-
-def _derivatives(values: Tensor, unknown: Tensor) -> Tensor:
-    """d values_i / d unknown_j, each element of the batch by itself."""
-    rows = [
-        torch.autograd.grad(value.sum(), unknown, retain_graph=True)[0]
-        for value in values.unbind(-1)
-    ]
-    return torch.stack(rows, -2)
-
-
-def _combined(unknown: Tensor, basis: Tensor) -> Tensor:
-    return torch.einsum("...k,kij->...ij", unknown, basis)
-
-
-def _corner(flow: Tensor, size: int, basis: Tensor) -> Tensor:
-    """The independent entries of the lower left block of A."""
-    return torch.einsum("...ij,kij->...k", flow[..., size + 1 :, :size], basis) / 2
-
-
-def _antisymmetric_basis(like: Tensor) -> Float[Tensor, "k d d"]:
-    size = like.shape[-1]
-    first, second = torch.triu_indices(size, size, 1, device=like.device)
-    basis = like.new_zeros(len(first), size, size)
-    number = torch.arange(len(first), device=like.device)
-    basis[number, first, second] = 1
-    return basis - basis.mT
 
 
 def _symmetric_basis(like: Tensor) -> Float[Tensor, "k d d"]:
