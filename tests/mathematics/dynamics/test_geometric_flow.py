@@ -102,6 +102,8 @@ def test_the_cigar_is_a_ricci_flow():
     surface = RiemannianStructure(lambda x: cigar_metric(x, number(0.0)), 2)
     curvature = surface.scalar_curvature(places) / 2
     torch.testing.assert_close(curvature, 2 / (1 + places.square().sum(-1)), rtol=1e-11, atol=0)
+    at_one = surface.scalar_curvature(torch.tensor([1.0, 0.0], dtype=DOUBLE))
+    assert float(at_one) == pytest.approx(2, abs=1e-13)
 
 
 def test_the_grim_reaper_moves_by_its_curvature():
