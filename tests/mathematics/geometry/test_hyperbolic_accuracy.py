@@ -11,7 +11,7 @@ EPS = 2.0**-23
 CASES = [("lorentz", r, d, False) for r in (0.1, 5.0, 15.0, 30.0) for d in (1e-6, 1e-2, 1.0, 30.0)]
 CASES += [("lorentz", r, d, True) for r in (5.0, 30.0) for d in (1e-3, 1.0, 8.0)]
 CASES += [("ball", r, d, False) for r in (0.1, 5.0) for d in (1e-6, 1e-2, 1.0, 10.0, 20.0)]
-CASES += [("ball", 0.1, 30.0, False), ("ball", 10.0, 1.0, False)]
+CASES += [("ball", 0.1, 30.0, False), ("ball", 10.0, 1.0, False), ("ball", 10.0, 10.0, False)]
 
 
 @pytest.fixture
