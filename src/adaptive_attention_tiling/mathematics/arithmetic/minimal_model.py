@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from .primes import factor, valuation
 
@@ -26,6 +27,7 @@ class Substitution:
         return (x - self.r) / self.u**2, (y - self.s * (x - self.r) - self.t) / self.u**3
 
 
+@lru_cache(maxsize=256)
 def reduced_invariants(c4: Fraction, c6: Fraction) -> tuple[Fraction, tuple[int, int, int]]:
     """u, and (a1, a2, a3) of the minimal model, from c4 and c6 of any model.
 

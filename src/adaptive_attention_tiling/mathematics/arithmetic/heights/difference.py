@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from ....errors import ArgumentError
 from ..rational_map import LinePoint, RationalMap, determinant, homogeneous
@@ -21,6 +22,7 @@ def height_bounds(system: RationalMap) -> tuple[float, float]:
     return math.log(lower_bound_factor(system)), math.log(upper)
 
 
+@lru_cache(maxsize=256)
 def lower_bound_factor(system: RationalMap) -> int:
     """e^L of `height_bounds`, an integer."""
     matrix = system.sylvester_matrix()
