@@ -184,6 +184,45 @@ def test_coefficients_and_local_data_against_pari(pari, index):
     assert real_period(curve) == pytest.approx(components * float(minimal.omega()[0]), rel=1e-13)
 
 
+# Curves with I_n* at p and c components, as PARI's elllocalred tells: p, n, c, (a1, ..., a6).
+STARRED = [
+    (2, 1, 2, (0, 0, -12, -12, 0)),
+    (2, 1, 4, (0, 10, -4, 0, 0)),
+    (2, 2, 2, (-10, 8, 4, -4, 0)),
+    (2, 2, 4, (-2, 2, 0, 0, 16)),
+    (2, 3, 2, (-6, -2, -8, 8, 16)),
+    (2, 3, 4, (0, -6, -8, 0, 0)),
+    (2, 4, 2, (10, 0, -4, 20, 16)),
+    (2, 4, 4, (-2, -2, 0, 16, 0)),
+    (2, 5, 2, (0, -10, -8, 0, 16)),
+    (2, 6, 2, (2, 2, 0, 16, -64)),
+    (2, 6, 4, (0, -8, 8, -12, 0)),
+    (3, 1, 2, (3, -12, -27, 9, 0)),
+    (3, 1, 4, (-3, 6, -9, 0, 0)),
+    (3, 2, 2, (-3, -6, 0, -18, 0)),
+    (3, 2, 4, (12, -3, 0, 9, 0)),
+    (3, 3, 2, (-6, -12, -45, -27, 162)),
+    (3, 4, 4, (-6, 3, 0, 81, 0)),
+    (3, 6, 4, (0, 3, -54, 54, 243)),
+    (5, 1, 2, (25, -5, 0, -25, 0)),
+    (5, 1, 4, (-5, 20, 25, 0, 0)),
+    (5, 2, 2, (-20, -15, -100, 0, -125)),
+    (5, 2, 4, (30, -15, -50, 25, 0)),
+    (5, 3, 2, (-25, -20, 25, 125, 625)),
+    (5, 6, 4, (-10, 30, -250, 1875, -15625)),
+    # x^3 - x, x^3 + x and x^3 + 2 have 3, 1 and 0 roots modulo 7.
+    (7, 0, 4, (0, 0, 0, -49, 0)),
+    (7, 0, 2, (0, 0, 0, 49, 0)),
+    (7, 0, 1, (0, 0, 0, 0, 686)),
+]
+
+
+@pytest.mark.parametrize(("prime", "number", "tamagawa", "coefficients"), STARRED)
+def test_starred_fibres(prime, number, tamagawa, coefficients):
+    found = local_reduction(EllipticCurve(*coefficients), prime)
+    assert (found.kodaira, found.tamagawa) == (f"I{number}*", tamagawa)
+
+
 KODAIRA = {1: "I0", 2: "II", 3: "III", 4: "IV", -1: "I0*", -2: "II*", -3: "III*", -4: "IV*"}
 
 

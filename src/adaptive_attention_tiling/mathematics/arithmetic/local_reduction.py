@@ -98,7 +98,7 @@ def _starred(model: EllipticCurve, p: int) -> tuple[str, int, int]:
         a6 = int(model.a6 / (along_x * along_y))
         if (a4 * a4 - 4 * a2 * a6) % p:
             return f"I{n}*", n + 5, 4 if _splits(a2, a4, a6, p) else 2
-        root = a6 * a2 if p == 2 else -a4 * _inverse(2 * a2, p)
+        root = a6 if p == 2 else -a4 * _inverse(2 * a2, p)  # a2 is prime to p
         model = _moved(model, r=along_x * (root % p))
         along_x, n = along_x * p, n + 1
 
