@@ -90,6 +90,8 @@ def test_law_hodge_decomposition(name, kind):
             assert hodge.derivative(parts.harmonic, degree).abs().max() < 1e-11
         if degree > 1:
             assert hodge.codifferential(parts.potential, degree - 1).abs().max() < 1e-11
+        if degree < complex_.dimension - 1:
+            assert hodge.derivative(parts.copotential, degree + 1).abs().max() < 1e-11
 
 
 @pytest.mark.parametrize("kind", ["ones", "diagonal", "matrix"])
