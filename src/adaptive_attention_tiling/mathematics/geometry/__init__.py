@@ -1,5 +1,6 @@
 """Manifolds, their curvature, and what is carried along their curves."""
 
+from .euclidean import Euclidean
 from .fiber_bundle import (
     Atlas,
     BundlePoint,
@@ -22,6 +23,7 @@ from .learned_metric import LearnedMetric
 from .lorentz import Lorentz
 from .manifold import AbstractManifold
 from .poincare import PoincareBall, ball_from_lorentz, lorentz_from_ball
+from .product import ProductManifold
 from .riemannian import RiemannianStructure
 from .spd import PositiveDefinite
 from .sphere import Sphere
@@ -32,6 +34,7 @@ __all__ = [
     "Atlas",
     "BundlePoint",
     "Chart",
+    "Euclidean",
     "FiberBundle",
     "GeodesicFlow",
     "Integration",
@@ -40,6 +43,7 @@ __all__ = [
     "Path",
     "PoincareBall",
     "PositiveDefinite",
+    "ProductManifold",
     "RiemannianStructure",
     "Sphere",
     "StructureGroup",

@@ -36,8 +36,8 @@ def jacobian(
         found = torch.func.jvp(function, (point,), (direction.expand_as(point),))
         return found[0], found[1]
 
-    values, derivatives = torch.func.vmap(along, out_dims=(0, -1))(basis)
-    return values[0], derivatives
+    values, derivatives = torch.func.vmap(along)(basis)
+    return values[0], derivatives.movedim(0, -1)
 
 
 def first_jet(metric: MetricFunction, point: Float[Tensor, "*b n"]) -> tuple[Tensor, Tensor]:

@@ -68,6 +68,11 @@ class AbstractManifold(abc.ABC):
     def metric_matrix(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n n"]:
         """g_ij in the chart, each point on its own."""
 
+    @property
+    def point_shape(self) -> tuple[int, ...]:
+        """p, the shape of a point."""
+        return tuple(self.from_coordinates(torch.zeros(self.dimension)).shape)
+
     def coordinates(self, point: Tensor) -> Float[Tensor, "*b n"]:
         """Of points, in the chart."""
         return point
