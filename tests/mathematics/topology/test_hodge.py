@@ -237,6 +237,10 @@ TRIANGLE = SimplicialComplex([[0, 1, 2]])
         (lambda: HodgeComplex(CHAINS, {0: torch.zeros(7)}), "least 0.0 in degree 0"),
         (lambda: HodgeComplex(CHAINS, {0: torch.full((7,), torch.nan)}), "least nan in degree 0"),
         (lambda: HodgeComplex(CHAINS, {0: -torch.eye(7)}), "not positive definite in degree 0"),
+        (
+            lambda: HodgeComplex(CHAINS, {0: torch.eye(7) + torch.ones(7, 7).triu(1) / 9}),
+            "not positive definite in degree 0",
+        ),
         (lambda: HodgeComplex(CHAINS).decompose(torch.ones(21), 1), "form: got torch.float32"),
         (lambda: HodgeComplex(CHAINS).derivative(random(0, 3), 1), r"\[..., 21\] in degree 1"),
         (lambda: whitney_mass_matrix(TRIANGLE, torch.zeros(3, 2), 1), "a flat facet, number 0"),

@@ -195,7 +195,9 @@ class _InnerProduct:
             return
         factor, failed = torch.linalg.cholesky_ex(weight)
         if int(failed) or not torch.allclose(weight, weight.mT):
-            raise _bad_weights(degree, "a matrix that is not positive definite", size)
+            raise _bad_weights(
+                degree, "a matrix that is not symmetric or not positive definite", size
+            )
         self.factor, self.matrix = factor, weight
 
     def times(self, rows: Tensor) -> Tensor:
