@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...mathematics.information import CategoricalFisherRao, NormalFisherRao, kl_divergence
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolvableManifold:
@@ -77,9 +79,9 @@ def _gaussian_square(x: Tensor, v: Tensor) -> Tensor:
 
 
 def _gaussian_distance(x: Tensor, y: Tensor) -> Tensor:
-    """sqrt(2) times the half-plane's distance of (m / sqrt(2), s)."""
-    narrow = x.new_tensor((1 / math.sqrt(2), 1.0))
-    return math.sqrt(2) * _half_plane_distance(x * narrow, y * narrow)
+    return NormalFisherRao().distance(
+        *(torch.stack([z[..., 0], z[..., 1].exp()], -1) for z in (x, y))
+    )
 
 
 def _gaussian_divergence(x: Tensor, y: Tensor) -> Tensor:
@@ -100,13 +102,11 @@ def _categorical_square(x: Tensor, v: Tensor) -> Tensor:
 
 
 def _categorical_distance(x: Tensor, y: Tensor) -> Tensor:
-    """2 arccos sum sqrt(p q): twice the arc of the great circle through sqrt(p) and sqrt(q)."""
-    return 2 * (0.5 * (log_probabilities(x) + log_probabilities(y))).exp().sum(-1).acos()
+    return CategoricalFisherRao().distance(log_probabilities(x).exp(), log_probabilities(y).exp())
 
 
 def _categorical_divergence(x: Tensor, y: Tensor) -> Tensor:
-    p, q = log_probabilities(x), log_probabilities(y)
-    return (p.exp() * (p - q)).sum(-1)
+    return kl_divergence(log_probabilities(x), log_probabilities(y), log_space=True)
 
 
 PLANE = SolvableManifold(
