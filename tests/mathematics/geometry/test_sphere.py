@@ -31,7 +31,7 @@ def arc(radius, angle):
     return p, radius * torch.tensor([math.cos(angle), math.sin(angle), 0.0], dtype=F64)
 
 
-@pytest.mark.parametrize("angle", [1e-9, 1e-3, 0.3, math.pi / 2, 3.0, math.pi - 1e-6])
+@pytest.mark.parametrize("angle", [1e-9, 1e-3, 0.09, 0.3, math.pi / 2, 3.0, math.pi - 1e-6])
 def test_closed_forms_at_every_angle(angle):
     sphere = Sphere(2, 2.0)
     p, q = arc(2.0, angle)
