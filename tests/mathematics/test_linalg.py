@@ -24,19 +24,20 @@ def spd(*shape, seed=0):
 
 
 POINTS = {
-    "generic": spd(2, 3),
+    "generic": spd(3),
     "identity": torch.eye(3, dtype=F64),
     "nearly equal": torch.diag(torch.tensor([1.0, 1 + 1e-13, 1 + 1e-5], dtype=F64)),
     "far apart": torch.diag(torch.tensor([0.05, 1.0, 3.0], dtype=F64)),
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_first_and_second_derivatives(name, point):
+def test_first_and_second_derivatives(name):
     f = lambda a: FUNCTIONS[name](linalg.symmetric_part(a))  # noqa: E731
-    a = POINTS[point].clone().requires_grad_()
-    assert torch.autograd.gradcheck(f, a, check_forward_ad=True, rtol=1e-6, atol=1e-6)
+    a = torch.stack(list(POINTS.values())).requires_grad_()
+    assert torch.autograd.gradcheck(
+        f, a, check_forward_ad=True, rtol=1e-5, atol=1e-6, fast_mode=True
+    )
     assert torch.autograd.gradgradcheck(f, a, rtol=1e-5, atol=1e-6, fast_mode=True)
 
 

@@ -94,34 +94,28 @@ def test_the_chart_is_an_isometry_and_tells_the_curvature():
     )
 
 
-@pytest.mark.parametrize("angle", [0.0, 1e-3, 1.0, 2.5])
-def test_gradients(angle):
+def test_gradients():
     """First and second derivatives along the sphere, at equal points too."""
     sphere = Sphere(2, 1.5)
-    p, q = (x.requires_grad_() for x in arc(1.5, angle))
+    ends = zip(*(arc(1.5, angle) for angle in (1e-3, 1.0, 2.5, 0.0)), strict=True)
+    p, q = (torch.stack(end).requires_grad_() for end in ends)
     v = torch.tensor([0.1, 0.3, -0.2], dtype=F64, requires_grad=True)
+    zero = torch.zeros(3, dtype=F64, requires_grad=True)
 
-    def on(x):
-        return sphere.project(x)
+    def exp(a, t):
+        return sphere.exp(on(a), sphere.project_tangent(on(a), t))
 
-    def along(x, t):
-        return sphere.project_tangent(on(x), t)
-
+    on = sphere.project
     calls = [
         (lambda a, b: sphere.log(on(a), on(b)), (p, q)),
-        (lambda a, t: sphere.exp(on(a), along(a, t)), (p, v)),
-        (lambda a: sphere.exp(on(a), torch.zeros(3, dtype=F64)), (p,)),
-        (
-            lambda t: sphere.exp(p.detach(), along(p.detach(), t)),
-            (torch.zeros_like(v, requires_grad=True),),
-        ),
-        (lambda a, b, t: sphere.transport(on(a), on(b), along(a, t)), (p, q, v)),
-        (lambda x: sphere.metric_matrix(x), (v,)),
+        (exp, (p, v)),
+        (exp, (p, zero)),
+        (lambda a, b, t: sphere.transport(on(a), on(b), t), (p, q, v)),
+        (sphere.metric_matrix, (v,)),
+        (lambda a, b: sphere.distance(on(a[:3]), on(b[:3])), (p, q)),
     ]
-    if angle:
-        calls.append((lambda a, b: sphere.distance(on(a), on(b)), (p, q)))
     for function, inputs in calls:
-        assert torch.autograd.gradcheck(function, inputs, check_forward_ad=True, fast_mode=True)
+        assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
         assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True, atol=1e-5)
 
 
