@@ -16,7 +16,7 @@ from ...errors import ArgumentError
 from .integration import Integration
 from .jets import MetricFunction, first_jet, jacobian
 
-_NODES, _MOST_ITERATIONS, _LEAST_SHARE = (12, 24, 48), 15, 1 / 64
+_NODES, _MOST_ITERATIONS, _LEAST_SHARE = (12, 24, 48), 12, 1 / 16
 
 
 @dataclass(frozen=True)
