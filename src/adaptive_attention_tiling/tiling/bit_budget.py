@@ -101,10 +101,7 @@ class FixedPoint:
         exponents = _spread(self.exponents, self.tile, self.codes)
         if not dtype.is_floating_point:
             return (self.codes.long() << exponents).to(dtype)
-        half = exponents // 2
-        # In two steps: 2^exponent itself may be too small for a float64 where x is not.
-        values = self.codes.double() * torch.exp2(half.double())
-        return (values * torch.exp2((exponents - half).double())).to(dtype)
+        return (self.codes.double() * torch.exp2(exponents.double())).to(dtype)
 
 
 def bit_budget(tensor: Shaped[Tensor, "*b s d"], tile: int) -> BitBudget:

@@ -17,6 +17,7 @@ from adaptive_attention_tiling.mathematics.arithmetic.heights import (
     height_bounds,
     naive_call_silverman_height,
     polynomial_green_function,
+    preperiod,
     projective_height,
     rational_height,
 )
@@ -125,6 +126,13 @@ def test_preperiodic_points_have_height_zero_or_a_growing_orbit(system, x):
         orbit.append(current)
         current = system(current)
     assert (call_silverman_height(system, x) == 0.0) is (current in orbit)
+
+
+def test_tails_and_periods_are_counted():
+    system = quadratic(Fraction(-29, 16))
+    kinds = [preperiod(system, Fraction(numerator, 4)) for numerator in (5, -1, 1, 3, 9)]
+    assert kinds == [(0, 3), (0, 3), (1, 3), (2, 3), None]
+    assert preperiod(system, None) == (0, 1)
 
 
 def test_duplication_on_a_curve_gives_the_height_of_the_curve():

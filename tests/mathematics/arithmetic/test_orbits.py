@@ -65,6 +65,7 @@ def repeats(system, x):
     [
         RationalMap((0, Fraction(3, 2), 0, Fraction(-1, 2))),
         RationalMap((Fraction(1, 3), 1, Fraction(2, 3))),
+        RationalMap((0, -3, 1)),
         RationalMap((1, 0, Fraction(1, 9), 4)),
         RationalMap((1, 0, 1), (0, 2)),
         RationalMap((-2, 0, 1), (0, 0, 1)),
