@@ -66,6 +66,10 @@ def test_no_class_has_no_entropy():
     assert len(empty.ended(1.0)) == 0
 
 
+def test_a_class_that_is_ended_where_it_begins_is_none():
+    assert diagram_of([[0.25, 0.5], [1.0, math.inf]]).ended(1.0).pairs.tolist() == [[0.25, 0.5]]
+
+
 def plain_distances(first, second, order):
     """Over all matchings: the least of the largest cost, and of the sum of powers."""
     one, other = first.pairs.tolist(), second.pairs.tolist()
