@@ -3,6 +3,9 @@ import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.topology import triangulations
+from adaptive_attention_tiling.mathematics.topology.chain_complex import ChainComplex
+from adaptive_attention_tiling.mathematics.topology.cup_product import cup_product
+from adaptive_attention_tiling.mathematics.topology.homology import Cohomology
 from adaptive_attention_tiling.mathematics.topology.simplicial_complex import SimplicialComplex
 from adaptive_attention_tiling.mathematics.topology.triangulated_manifold import (
     TriangulatedManifold,
@@ -52,6 +55,17 @@ def test_golden_signature_and_pontryagin_number():
     form = torch.tensor(torus.intersection_form())
     assert torch.equal(form, -form.t())
     assert abs(round(float(torch.linalg.det(form.double())))) == 1
+
+
+@pytest.mark.parametrize(("twist", "values"), [(1, {1, 4}), (2, {2, 3})])
+def test_golden_linking_tells_lens_spaces_apart(twist, values):
+    """(a cup beta a)[M] modulo 5 is +-1 times a square for L(5, 1), not so for L(5, 2)."""
+    complex_ = triangulations.lens_space(5, twist)
+    (cocycle,) = Cohomology(ChainComplex.of(complex_), 5).generators(1)
+    bockstein = cocycle @ complex_.boundary(2).to_dense() // 5
+    cycle = TriangulatedManifold(complex_).fundamental_class()
+    linking = cup_product(complex_, cocycle, 1, bockstein, 2) @ cycle
+    assert int(linking) % 5 in values
 
 
 def test_the_fundamental_class_is_a_cycle_of_signs():
