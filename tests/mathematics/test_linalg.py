@@ -4,8 +4,6 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
 from adaptive_attention_tiling.mathematics import linalg
 
-# torch's own forward mode says this when it is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 F64 = torch.float64
 FUNCTIONS = {
     "sqrt": linalg.matrix_sqrt,

@@ -6,8 +6,6 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.dynamics.bifurcation import continued, fold_point
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 DOUBLE = torch.float64
 
 

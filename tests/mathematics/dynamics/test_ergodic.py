@@ -10,8 +10,6 @@ from adaptive_attention_tiling.mathematics.dynamics.ergodic import (
     lyapunov_exponents,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 DOUBLE = torch.float64
 CAT = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=DOUBLE)
 

@@ -19,8 +19,6 @@ from adaptive_attention_tiling.mathematics.dynamics.geometric_flow import (
 from adaptive_attention_tiling.mathematics.geometry.riemannian import RiemannianStructure
 from adaptive_attention_tiling.mathematics.runge_kutta import integrate
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 DOUBLE = torch.float64
 
 

@@ -1,10 +1,7 @@
-import pytest
 import torch
 
 from adaptive_attention_tiling.mathematics.geometry import RiemannianStructure, curvature
 from adaptive_attention_tiling.mathematics.geometry.jets import first_jet, jacobian, second_jet
-
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 WEIGHT = torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

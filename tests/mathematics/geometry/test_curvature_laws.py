@@ -3,8 +3,6 @@ import torch
 
 from adaptive_attention_tiling.mathematics.geometry import LearnedMetric, RiemannianStructure
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 POINTS = 10_000
 
 

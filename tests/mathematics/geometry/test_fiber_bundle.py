@@ -14,9 +14,6 @@ from adaptive_attention_tiling.mathematics.geometry.fiber_bundle import (
     tangent_bundle,
 )
 
-# torch compiles some rules of forward mode at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 @cache
 def sphere_tangents():

@@ -20,9 +20,6 @@ from adaptive_attention_tiling.mathematics.geometry.fiber_bundle import (
     trivial_bundle,
 )
 
-# torch compiles some rules of forward mode at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 O1 = StructureGroup(1, isometric=True)
 O2 = StructureGroup(2, isometric=True)
 POLE = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)

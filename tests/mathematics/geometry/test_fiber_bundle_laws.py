@@ -27,9 +27,6 @@ from adaptive_attention_tiling.mathematics.geometry.fiber_bundle import (
     trivial_bundle,
 )
 
-# torch compiles some rules of forward mode at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 SO3 = StructureGroup(3, isometric=True, unimodular=True)
 U2 = StructureGroup(2, isometric=True, is_complex=True)
 GL2 = StructureGroup(2)

@@ -7,8 +7,6 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.geometry import Integration, RiemannianStructure
 from adaptive_attention_tiling.mathematics.geometry.geodesic import acceleration
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 def doubles(*values):
     return torch.tensor(values, dtype=torch.float64)

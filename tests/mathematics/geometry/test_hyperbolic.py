@@ -13,8 +13,6 @@ from adaptive_attention_tiling.mathematics.geometry import (
     lorentz_from_ball,
 )
 
-# torch's own forward mode says this when it is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 F64 = torch.float64
 X, Y = torch.tensor([0.1, 0.2], dtype=F64), torch.tensor([-0.3, 0.4], dtype=F64)
 FORMS = {"lorentz": Lorentz, "ball": PoincareBall}

@@ -5,8 +5,6 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.geometry import LearnedMetric, RiemannianStructure
 from adaptive_attention_tiling.mathematics.geometry.jets import second_jet
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 def learned(dimension=3, **options):
     """With weights so large that the metric bends."""

@@ -13,8 +13,6 @@ from adaptive_attention_tiling.mathematics.geometry import (
     Sphere,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 PARTS = (Euclidean(2), Sphere(2, 0.5), PoincareBall(2), PositiveDefinite(2))
 
 

@@ -6,8 +6,6 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
 from adaptive_attention_tiling.mathematics.geometry import RiemannianStructure
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 def doubles(*values):
     return torch.tensor(values, dtype=torch.float64)

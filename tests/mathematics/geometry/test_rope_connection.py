@@ -20,9 +20,6 @@ from adaptive_attention_tiling.mathematics.geometry.fiber_bundle import (
     rotary_transport,
 )
 
-# torch compiles some rules of forward mode at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 def random(*shape):
     return torch.randn(*shape, dtype=torch.float64)

@@ -11,8 +11,6 @@ from adaptive_attention_tiling.mathematics.geometry import (
 )
 from adaptive_attention_tiling.mathematics.linalg import matrix_log, symmetric_part
 
-# torch's own forward mode says this when it is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 F64 = torch.float64
 A = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=F64)
 B = torch.diag(torch.tensor([1.0, 3.0], dtype=F64))

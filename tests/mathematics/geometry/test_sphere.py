@@ -8,8 +8,6 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.geometry import Sphere
 
-# torch's own forward mode says this when it is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 F64 = torch.float64
 
 

@@ -12,9 +12,6 @@ from adaptive_attention_tiling.mathematics.geometry.symplectic import (
     symplectic_projection,
 )
 
-# torch compiles some rules of forward mode at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 
 def random(*shape):
     return torch.randn(*shape, dtype=torch.float64)

@@ -87,7 +87,6 @@ def test_golden_gauss_hermite_metric(i, expected):
     close(numeric, matrix, 1e-14)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # by torch itself
 @pytest.mark.parametrize(
     ("metric", "points", "curvature"),
     [

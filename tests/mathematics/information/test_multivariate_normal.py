@@ -209,7 +209,6 @@ def test_the_matrix_is_the_inner_product_and_the_hessian_of_the_divergence():
     close(hessian, matrix, 1e-11)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # by torch itself
 def test_geodesics_are_those_of_the_metric_s_own_connection():
     """Against an integration of the geodesic equation from the metric's derivatives alone."""
     from adaptive_attention_tiling.mathematics.geometry.riemannian import RiemannianStructure
