@@ -31,6 +31,7 @@ REGISTRY = {
     "tiler": Benchmark("the optimal tiler: share of attention's time, growth, rivals", (0.5, 3)),
     "persistence": Benchmark("persistent homology of sparse graphs, native and peers", (0.5, 3)),
     "curvature": Benchmark("scalar curvature of a learnt metric against loops", (0.2, 2)),
+    "reversible": Benchmark("training without keeping activations: memory and time", (0.2, 2)),
     "instruction_sets": Benchmark("one source, compiled for several instruction sets", (0.3, 1)),
     "memory_use": Benchmark("peaks, scratch, growth and fragments of memory", (1, 4)),
     "core_operations": Benchmark("single operations against fixed times", (0.3, 0.5)),
