@@ -1,3 +1,4 @@
+import importlib
 import math
 from fractions import Fraction
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError
 from adaptive_attention_tiling.mathematics.arithmetic.artin_mazur import (
     artin_mazur_zeta,
     mobius,
@@ -261,6 +262,20 @@ def test_growth_of_groups_that_hardly_know_each_other(bridges):
     graph = of_networkx(network)
     dense = float(hashimoto_eigenvalues(graph).real.max())
     assert cycle_growth(graph) == pytest.approx(dense, rel=1e-10)
+
+
+@pytest.mark.parametrize(("ring", "chord"), [(220, 110), (240, 100), (260, 130)])
+def test_growth_of_long_chains(monkeypatch, ring, chord):
+    """Hundreds of eigenvalues have nearly one modulus: Arnoldi's method has to begin again."""
+    around = of_networkx(networkx.cycle_graph(ring))
+    graph = Graph(ring, torch.cat([around.edges, torch.tensor([[0, chord]])]))
+    dense = float(hashimoto_eigenvalues(graph).real.max())
+    assert cycle_growth(graph) == pytest.approx(dense, rel=1e-10)
+    module = importlib.import_module(cycle_growth.__module__)
+    monkeypatch.setattr(module, "_RESTARTS", 1)
+    monkeypatch.setattr(module, "_MOST_DENSE_NODES", 0)
+    with pytest.raises(CorrectnessError, match="long chains"):
+        cycle_growth(graph)
 
 
 def test_toral_maps_and_the_doubling_map():
