@@ -290,6 +290,13 @@ def test_toral_maps_and_the_doubling_map():
     assert orbits([2**n for n in range(1, 7)]) == [2, 1, 2, 3, 6, 9]
 
 
+def test_exact_figures_of_entries_beyond_64_bits():
+    """numpy reads 2^63 + 1 beside -1 as floats."""
+    long = 2**63 + 1
+    assert toral_fixed_points([[long, -1], [1, 0]], 1) == [long - 2]
+    assert shift_polynomial([[long, -1], [1, 0]]) == [1, -long, 1]
+
+
 def test_a_directed_graph_and_gradients_of_its_zeta():
     matrix = torch.rand(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrix.requires_grad_()
@@ -327,6 +334,9 @@ U = torch.tensor([0.5], dtype=torch.float64)
         (lambda: artin_mazur_zeta(torch.eye(2), torch.ones(())), "points: got a pole"),
         (lambda: shift_polynomial([[1, 2]]), r"matrix: got shape \[1, 2\]"),
         (lambda: shift_polynomial([[0.5]]), r"an entry 0.5, expected integers"),
+        (lambda: shift_polynomial([[math.nan]]), r"an entry nan, expected integers"),
+        (lambda: shift_polynomial(torch.tensor([[math.inf]])), r"an entry inf, expected integers"),
+        (lambda: shift_polynomial([[1, 2], [1]]), r"matrix: got shape \[2\]"),
         (lambda: toral_fixed_points([[1, 1], [0, 1]], 3), "eigenvalue of power 1"),
         (lambda: orbits([1, 2]), "1 points of prime period 2"),
     ],

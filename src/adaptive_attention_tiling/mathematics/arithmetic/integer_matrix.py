@@ -10,17 +10,22 @@ from ...errors import ArgumentError
 
 def exact_matrix(name: str, matrix: Tensor | np.ndarray | list[list[int]]) -> np.ndarray:
     """A square matrix of Python integers; raises ArgumentError on anything else."""
-    found = matrix.numpy(force=True) if isinstance(matrix, Tensor) else np.asarray(matrix)
+    # Told to numpy as objects, since it would make floats of integers beyond 64 bits.
+    found = matrix.numpy(force=True) if isinstance(matrix, Tensor) else np.asarray(matrix, object)
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise ArgumentError(name, f"shape {list(found.shape)}", "[n, n]", "pass a square matrix")
     whole = found.astype(object)
     for row in range(len(whole)):
         for column in range(len(whole)):
             entry = whole[row, column]
-            if int(entry) != entry:
+            if not _is_whole(entry):
                 raise ArgumentError(name, f"an entry {entry}", "integers", "round it or scale it")
             whole[row, column] = int(entry)
     return whole
+
+
+def _is_whole(entry: object) -> bool:
+    return isinstance(entry, int) or (isinstance(entry, float) and entry.is_integer())
 
 
 def power_traces(matrix: np.ndarray, length: int) -> list[int]:
