@@ -91,6 +91,9 @@ def test_kronecker_symbols_are_those_of_pari():
     [
         (lambda: check_prime("prime", 91), r"prime: got 91 = 7 \* 13, expected a prime"),
         (lambda: check_prime("prime", 1), "prime: got 1, expected a prime"),
+        # Two primes of thirty digits, which rho would look for for ever.
+        (lambda: check_prime("prime", (10**29 + 319) * (10**30 + 57)), "a composite number"),
+        (lambda: check_prime("prime", 7 * (10**30 + 57)), r" = 7 \* 1"),
         (lambda: check_prime("base", 2.0), r"base: got 2\.0"),
         (lambda: valuation(8, 4), r"prime: got 4 = 2 \* 2"),
         (lambda: valuation(0, 2), "number: got 0"),

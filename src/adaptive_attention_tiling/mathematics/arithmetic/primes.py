@@ -37,14 +37,18 @@ def is_prime(number: int) -> bool:
 
 
 def check_prime(name: str, number: int) -> None:
-    """Raise an ArgumentError unless the number is prime; composite ones are told a factor."""
+    """Raise an ArgumentError unless the number is prime; most composite ones are told a factor.
+
+    Beyond 2^80 factors above 1000 are not looked for, which could take years.
+    """
     if isinstance(number, bool) or not isinstance(number, int):
         raise ArgumentError(name, f"{number!r}", "a prime, as an int", "pass a prime such as 2")
     if is_prime(number):
         return
     told = f"{number}"
     if number > 1:
-        told += f" = {_some_factor(number)} * {number // _some_factor(number)}"
+        divisor = _small_factor(number) if number > _RHO_BOUND else _some_factor(number)
+        told += f" = {divisor} * {number // divisor}" if divisor else ", a composite number"
     raise ArgumentError(name, told, "a prime", "pass a prime such as 2, 3 or 5")
 
 
@@ -178,10 +182,17 @@ def _parts(composite: int) -> list[int]:
     return [divisor, composite // divisor]
 
 
+def _small_factor(composite: int) -> int | None:
+    return next(
+        (d for d in range(2, min(_TRIAL_BOUND, math.isqrt(composite)) + 1) if composite % d == 0),
+        None,
+    )
+
+
 def _some_factor(composite: int) -> int:
-    for divisor in range(2, min(_TRIAL_BOUND, math.isqrt(composite)) + 1):
-        if composite % divisor == 0:
-            return divisor
+    divisor = _small_factor(composite)
+    if divisor is not None:
+        return divisor
     root = math.isqrt(composite)
     if root * root == composite:
         return root
