@@ -89,9 +89,16 @@ def test_the_primitive_part_has_no_common_factor():
     assert primitive_part([4, -6, 10, 0]) == [2, -3, 5]
 
 
+def test_one_root_may_be_of_any_size():
+    long = 3**1000
+    for coefficients in ([long, 2], [2, long], [long]):
+        assert log_mahler_measure(coefficients) == pytest.approx(1000 * math.log(3), rel=1e-15)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: log_mahler_measure([10**400, 1, 1]), "coefficients: got roots beyond 1e308"),
         (lambda: mahler_measure([0, 0]), "coefficients: .*expected integers, not all of them 0"),
         (lambda: mahler_measure([1.5, 1]), "coefficients: got 1.5"),
         (lambda: log_mahler_of_tensor(torch.tensor([1.0, 0.0])), "a leading 0 or NaN"),

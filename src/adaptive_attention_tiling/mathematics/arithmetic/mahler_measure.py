@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .rational import exact_rational
+from .rational import exact_rational, log_of_rational
 
 
 def mahler_measure(coefficients: Sequence[int]) -> float:
@@ -21,7 +21,8 @@ def mahler_measure(coefficients: Sequence[int]) -> float:
         coefficients: integers a_0, ..., a_d, the constant one first.
 
     Raises:
-        ArgumentError: for the zero polynomial and for coefficients that are no integers.
+        ArgumentError: for the zero polynomial, coefficients that are no integers, and degree 2 or
+            more with roots beyond 1e308.
     """
     return math.exp(log_mahler_measure(coefficients))
 
@@ -35,9 +36,15 @@ def log_mahler_measure(coefficients: Sequence[int]) -> float:
     total = 0.0
     for part, multiplicity in _squarefree_parts(_trimmed(coefficients)):
         scale = max(abs(value) for value in part)
+        total += multiplicity * log_of_rational(scale)
+        if len(part) <= 2:
+            continue
         floats = torch.tensor([float(value / scale) for value in part], dtype=torch.float64)
-        size = math.log(scale.numerator) - math.log(scale.denominator)
-        total += multiplicity * (size + float(log_mahler_of_tensor(floats)))
+        if float(floats[-1]) == 0:
+            raise ArgumentError(
+                "coefficients", "roots beyond 1e308", "roots that floats hold", "scale the variable"
+            )
+        total += multiplicity * float(log_mahler_of_tensor(floats))
     return max(total, 0.0)
 
 
