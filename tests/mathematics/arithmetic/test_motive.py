@@ -222,6 +222,8 @@ def test_what_depends_on_the_field_is_refused():
         (lambda: quillen_k_group(-1, 5), "n: got -1"),
         (lambda: LefschetzPolynomial((0.5,)), "coefficients: .*integers"),
         (lambda: LEFSCHETZ // (LEFSCHETZ - 1), "other: .*a divisor"),
+        (lambda: LEFSCHETZ // LefschetzPolynomial(()), "other: got 0, expected a divisor"),
+        (lambda: LEFSCHETZ**-1, "exponent: got -1"),
         (lambda: affine_space(1).betti_numbers, "class: .*smooth projective"),
         (lambda: affine_space(-1), "n: got -1"),
         (lambda: grassmannian(5, 4), "k: got 5"),

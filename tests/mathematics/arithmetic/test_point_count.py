@@ -134,6 +134,7 @@ def test_prime_powers():
         (lambda: grassmannian_points(1, 2, 6), "q: got 6"),
         (lambda: CurveZeta(5, (1, 2)), "coefficients: "),
         (lambda: CurveZeta(10, (1, 0, 10)), "q: got 10"),
+        (lambda: CurveZeta(5, (1, 0, 5)).points(0), "degree: got 0"),
         (lambda: CurveZeta.from_points(5, [6, 27]), "points: .*smooth curve"),
     ],
 )

@@ -69,11 +69,13 @@ class LefschetzPolynomial:
         return _as_class(other) - self
 
     def __pow__(self, exponent: int) -> LefschetzPolynomial:
-        return math.prod([self] * exponent, start=POINT)
+        return math.prod([self] * _natural("exponent", exponent), start=POINT)
 
     def __floordiv__(self, other: LefschetzPolynomial) -> LefschetzPolynomial:
         """The exact quotient; ArgumentError where the other does not divide."""
         divisor, rest = other.coefficients, list(self.coefficients)
+        if not divisor:
+            raise ArgumentError("other", 0, "a divisor other than 0", "check what it comes from")
         quotient = [0] * max(0, len(rest) - len(divisor) + 1)
         for place in reversed(range(len(quotient))):
             quotient[place] = rest[place + len(divisor) - 1] // divisor[-1]

@@ -68,7 +68,9 @@ class CurveZeta:
         return len(self.coefficients) // 2
 
     def points(self, degree: int) -> int:
-        """N_k, points over F_{q^k}, k = degree; exact, by Newton's identities on P."""
+        """N_k, points over F_{q^k}, k = degree >= 1; exact, by Newton's identities on P."""
+        if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
+            raise ArgumentError("degree", degree, "an integer >= 1", "pass k of q^k")
         sums: list[int] = []
         for order in range(1, degree + 1):
             total = -order * self._coefficient(order)
