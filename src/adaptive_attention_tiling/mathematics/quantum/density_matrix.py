@@ -122,3 +122,29 @@ def check_factors(factors: Sequence[int], dimensions: Sequence[int]) -> None:
         raise ArgumentError(
             "factors", list(factors), f"different ones of 0 to {count - 1}", "number from 0"
         )
+
+
+def hermitian_factor(state: Complex[Tensor, "*b d d"]) -> Complex[Tensor, "*b d d"]:
+    """T with rho = T T^H, whose gradient d rho = dT T^H + T dT^H does not ask for eigenvectors.
+
+    T_0 = V l^(1/2) has no gradient, and T = (1 - P / 2) rho T_0^(-H) + T_0 / 2 is equal to it, P
+    the projector on the range of rho. Gradients are of first order, for changes that keep the rank
+    (a pure state stays pure); where the rank would grow T has none.
+    """
+    values, vectors = torch.linalg.eigh(state.detach())
+    kept = values > 4 * torch.finfo(values.dtype).eps
+    roots = torch.where(kept, values, 1.0).sqrt()
+    root = vectors * torch.where(kept, roots, 0.0)[..., None, :]
+    inverse = vectors * torch.where(kept, 1 / roots, 0.0)[..., None, :]
+    moved = state @ inverse
+    factor: Tensor = moved - inverse @ (root.mH @ moved) / 2 + root / 2
+    return factor
+
+
+def pauli_matrices(
+    dtype: torch.dtype = torch.complex128, device: torch.device | None = None
+) -> Complex[Tensor, "3 2 2"]:
+    """sigma_x, sigma_y, sigma_z."""
+    return torch.tensor(
+        [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=dtype, device=device
+    )
