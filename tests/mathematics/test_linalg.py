@@ -143,6 +143,13 @@ def test_safe_norm_neither_underflows_nor_overflows():
     assert linalg.safe_norm(v, keepdim=True).shape == (4, 1)
 
 
+def test_a_large_matrix_hides_no_neighbour_that_is_not_symmetric():
+    uneven = torch.tensor([[1.0, 0.5], [0.0, 1.0]], dtype=F64)
+    batch = torch.stack([1e10 * torch.eye(2, dtype=F64), uneven])
+    with pytest.raises(ArgumentError, match=r"m: got A - A\^T up to 0\.5"):
+        linalg.check_symmetric("m", batch)
+
+
 def test_cholesky_factors_and_jitter():
     a = spd(2, 3)
     factor = linalg.cholesky(a)

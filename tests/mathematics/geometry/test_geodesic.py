@@ -143,6 +143,17 @@ def test_holonomy_of_a_latitude_is_the_area_above_it(angle, area):
     assert math.atan2(sine, float(matrix[0, 0])) == pytest.approx(area, abs=1e-5)
 
 
+def test_one_tangent_is_carried_along_many_paths():
+    def latitudes(t):
+        return torch.stack([doubles(0.5, 1, 1.2) + 0 * t, t.expand(3)], -1)
+
+    tangent, times = doubles(0.3, 1), doubles(0, 1)
+    how = Integration(steps=4)
+    carried = SPHERE.parallel_transport(latitudes, tangent, times, integration=how)
+    every = SPHERE.parallel_transport(latitudes, tangent.expand(3, 2), times, integration=how)
+    assert torch.equal(carried, every)
+
+
 def test_a_polyline_is_the_path_of_its_segments():
     corners, tangent = doubles([1, 0], [1, 0.5], [1.2, 0.5]), doubles(0.3, 1)
     how = Integration(steps=8)

@@ -296,6 +296,9 @@ def test_centroid_and_busemann():
     )
 
 
+FAR = torch.tensor([[1e30, 0.0], [-1e30, 0.0]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -308,6 +311,10 @@ def test_centroid_and_busemann():
         (lambda: Lorentz(2).exp(X.float(), 2000 * X.float()), "tangent: got length up to 447.2"),
         (lambda: Lorentz(2).centroid(X[None], -X[:1]), "weights: got a negative weight"),
         (lambda: lorentz_from_ball(9 * X), "point: got"),
+        # 70 R from the origin each, 140 R apart: sinh of that is no float32.
+        (lambda: Lorentz(2).distance(*FAR), "other: got points too far apart for torch.float32"),
+        (lambda: Lorentz(2).log(*FAR), "other: got points too far apart"),
+        (lambda: Lorentz(2).transport(*FAR, X.float()), "other: got points too far apart"),
     ],
 )
 def test_what_is_off_the_manifold_is_told(call, message):

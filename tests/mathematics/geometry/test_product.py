@@ -6,6 +6,7 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.geometry import (
     Euclidean,
+    Lorentz,
     PoincareBall,
     PositiveDefinite,
     ProductManifold,
@@ -48,6 +49,44 @@ def test_a_plane_is_flat_and_straight():
         float(torch.autograd.grad(plane.distance(start, p.detach()).sum(), start)[0].abs().max())
         == 0
     )
+
+
+EVERY = {
+    "plane": Euclidean(2),
+    "sphere": Sphere(2),
+    "lorentz": Lorentz(2),
+    "ball": PoincareBall(2),
+    "positive": PositiveDefinite(2),
+    "given": RiemannianStructure(PoincareBall(2).metric_matrix, 2),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_geodesic_flow_begins_at_time_zero_and_broadcasts(name):
+    """Many points with one velocity, and times that leave 0 out."""
+    manifold = EVERY[name]
+    x = doubles(3, manifold.dimension).abs() / 10 + 0.3
+    if name == "positive":
+        x = x * torch.tensor([3.0, 0.1, 3.0], dtype=x.dtype)
+    p = manifold.from_coordinates(x)
+    v = manifold.from_coordinates(doubles(manifold.dimension, seed=1) / 10)
+    if name == "sphere":
+        p, v = p[:1].expand(3, -1), manifold.project_tangent(p[0], v)
+    times = torch.tensor([0.5, 1.0, 2.0], dtype=x.dtype)
+    flow = manifold.geodesic_flow(p, v, times)
+    assert flow.positions.shape == flow.velocities.shape == (3, *p.shape)
+    for index, time in enumerate(times):
+        end = manifold.exp(p, time * v)
+        torch.testing.assert_close(flow.positions[index], end, rtol=0, atol=1e-8)
+        moved = manifold.transport(p, end, v.expand_as(p))
+        torch.testing.assert_close(flow.velocities[index], moved, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, True])
+@pytest.mark.parametrize("make", [Euclidean, Sphere, Lorentz, PoincareBall, PositiveDefinite])
+def test_what_is_no_dimension_is_told(make, size):
+    with pytest.raises(ArgumentError, match=r"(dimension|size): got .*expected an integer >= 1"):
+        make(size)
 
 
 def test_every_map_acts_on_each_part():

@@ -1,5 +1,7 @@
 """Golden values, laws and gradients of positive definite matrices."""
 
+import math
+
 import pytest
 import torch
 
@@ -110,6 +112,19 @@ def test_near_matrices_keep_their_digits(step):
     assert space.distance(x, moved).item() == pytest.approx(step * length, rel=rounding + 1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64], ids=str)
+def test_points_far_below_are_as_far_as_those_above(dtype):
+    """d(P, e^-t P) = t sqrt(m), both ways, where e^-t P - P is rounded to -P."""
+    space, p = PositiveDefinite(2), A.to(dtype)
+    close = {"rtol": 16 * torch.finfo(dtype).eps, "atol": 0}
+    for t in (1.0, 10.0, 40.0):
+        low, length = p * math.exp(-t), torch.tensor(t * math.sqrt(2), dtype=dtype)
+        torch.testing.assert_close(space.distance(p, low), length, **close)
+        torch.testing.assert_close(space.distance(low, p), length, **close)
+        torch.testing.assert_close(space.log(p, low), -t * p, **close)
+        torch.testing.assert_close(space.exp(p, -t * p), low, rtol=32 * close["rtol"], atol=0)
+
+
 def test_matrices_of_size_one_are_the_line_of_logarithms():
     space = PositiveDefinite(1)
     x = torch.tensor([[0.5], [8.0], [4.0]], dtype=F64)[..., None]
@@ -200,6 +215,20 @@ def test_equal_matrices_have_distance_zero_without_a_slope():
     slopes = torch.autograd.grad(d.sum(), (x, y), create_graph=True)
     seconds = torch.autograd.grad(sum(s.sum() for s in slopes), (x, y))
     assert all((t == 0).all() for t in (d, *slopes, *seconds, space.log(x, y)))
+
+
+def test_gradients_far_below():
+    """Of the way by L^-1 Q L^-T and by e^A, one pair of a batch near and one far."""
+    space, x = PositiveDefinite(2), points(2, 2)
+    y = points(2, 2, seed=1) * torch.tensor([1.0, 1e-3], dtype=F64)[:, None, None]
+    v = tangents(2, 2) - 3 * x * torch.tensor([0.0, 1.0], dtype=F64)[:, None, None]
+    for function, inputs in (
+        (lambda p, q: space.distance(*map(symmetric_part, (p, q))), (x, y)),
+        (lambda p, q: space.log(*map(symmetric_part, (p, q))), (x, y)),
+        (lambda p, q: space.exp(*map(symmetric_part, (p, q))), (x, v)),
+    ):
+        inputs = [a.clone().requires_grad_() for a in inputs]
+        assert torch.autograd.gradcheck(function, inputs, eps=1e-7, atol=1e-4, rtol=1e-5)
 
 
 def test_a_batch_is_its_rows_and_broadcasts():

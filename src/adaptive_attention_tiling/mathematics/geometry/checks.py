@@ -10,6 +10,12 @@ from ...errors import ArgumentError
 _DTYPES = (torch.float32, torch.float64)
 
 
+def check_size(name: str, size: int) -> None:
+    """Raise an ArgumentError unless this is an integer >= 1."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ArgumentError(name, size, "an integer >= 1", f"pass {name}=2")
+
+
 def check_radius(radius: float) -> None:
     """Raise an ArgumentError unless R is a finite number above 0."""
     if not 0 < radius < float("inf"):

@@ -98,7 +98,7 @@ class Lorentz(AbstractManifold):
         """A rotation by the area of the triangle of the origin and both points."""
         self._check(point, other=other, tangent=tangent)
         u, v = torch.broadcast_tensors(point / self.radius, other / self.radius)
-        x0, y0, cosh = cosh_of_sinh(u), cosh_of_sinh(v), cosh_of_sinh(seen_from(u, v))
+        x0, y0, cosh = cosh_of_sinh(u), cosh_of_sinh(v), cosh_of_sinh(_checked_seen(u, v))
         half = (1 + (y0 + cosh) / (1 + x0)) / (1 + y0)  # 1 - x . y of the points in the ball
         near = safe_norm(u.detach(), keepdim=True) < 1
         across = torch.where(near, v - u, across_part(v, torch.where(near, 1.0, u)))
@@ -108,9 +108,11 @@ class Lorentz(AbstractManifold):
         self, initial_point: Tensor, initial_velocity: Tensor, times: Float[Tensor, " t"]
     ) -> GeodesicFlow:
         """The geodesic exp_u(t v) and its velocity, in the frame of each position."""
-        scale = times.reshape(-1, *(1,) * initial_velocity.dim())
-        positions = self.exp(initial_point, scale * initial_velocity)
-        velocities = self.transport(initial_point, positions, initial_velocity)
+        self._check(initial_point, initial_velocity=initial_velocity)
+        point, velocity = torch.broadcast_tensors(initial_point, initial_velocity)
+        scale = times.reshape(-1, *(1,) * velocity.dim())
+        positions = self.exp(point, scale * velocity)
+        velocities = self.transport(point, positions, velocity)
         return GeodesicFlow(times, positions, velocities)
 
     def metric_matrix(self, coordinates: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n n"]:
@@ -176,12 +178,24 @@ class Lorentz(AbstractManifold):
 
     def _seen(self, point: Tensor, other: Tensor) -> Tensor:
         self._check(point, other=other)
-        return seen_from(point / self.radius, other / self.radius)
+        return _checked_seen(point / self.radius, other / self.radius)
 
     def _check(self, point: Tensor, **vectors: Tensor) -> None:
         self.check_point(point)
         for name, tensor in vectors.items():
             check_vectors(name, tensor, self.dimension)
+
+
+def _checked_seen(u: Tensor, v: Tensor) -> Tensor:
+    seen = seen_from(u, v)
+    if not bool(seen.detach().isfinite().all()):
+        raise ArgumentError(
+            "other",
+            f"points too far apart for {seen.dtype}",
+            f"r + d below {_reach(seen.dtype) - 4:.0f} R, r from the origin to point, d to other",
+            "pass nearer points or float64",
+        )
+    return seen
 
 
 def _busemann(u: Tensor, direction: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from . import curvature
+from .checks import check_size
 from .geodesic import GeodesicFlow
 from .integration import DEFAULT, Integration
 from .jets import MetricJet, first_jet, jacobian, second_jet
@@ -34,10 +35,11 @@ class AbstractManifold(abc.ABC):
     curvature is positive.
 
     Args:
-        dimension: n.
+        dimension: n >= 1.
     """
 
     def __init__(self, dimension: int) -> None:
+        check_size("dimension", dimension)
         self.dimension = dimension
 
     @abc.abstractmethod
@@ -90,11 +92,13 @@ class AbstractManifold(abc.ABC):
     def geodesic_flow(
         self, initial_point: Tensor, initial_velocity: Tensor, times: Float[Tensor, " t"]
     ) -> GeodesicFlow:
-        """The geodesic exp_p(t v) and its velocity at these times."""
-        scale = times.reshape(-1, *(1,) * initial_velocity.dim())
+        """The geodesic exp_p(t v), p and v given at time 0, and its velocity at these times."""
+        self.check_point(initial_point, "initial_point")
+        point, velocity = torch.broadcast_tensors(initial_point, initial_velocity)
+        scale = times.reshape(-1, *(1,) * velocity.dim())
 
         def at(t: Tensor) -> Tensor:
-            return self.exp(initial_point, t * initial_velocity)
+            return self.exp(point, t * velocity)
 
         found = torch.func.jvp(at, (scale,), (torch.ones_like(scale),))
         return GeodesicFlow(times, found[0], found[1])

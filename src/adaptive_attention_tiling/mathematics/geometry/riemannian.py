@@ -108,13 +108,20 @@ class RiemannianStructure(AbstractManifold):
     def geodesic_flow(
         self, initial_point: Tensor, initial_velocity: Tensor, times: Float[Tensor, " t"]
     ) -> GeodesicFlow:
-        """x(t) and v(t) of D_v v = 0, with x and v given at times[0]; g(v, v) stays what it is.
+        """x(t) and v(t) of D_v v = 0, with x and v given at time 0; g(v, v) stays what it is.
+
+        Times rise from 0 or fall from it; 0 itself may be left out.
 
         Raises:
             ArgumentError: where a singularity of the coordinates or of the space is met.
         """
         self._check(initial_point, "initial_point")
-        return flow(self.metric, initial_point, initial_velocity, times, self.integration)
+        has_zero = times.dim() != 1 or bool((times[:1] == 0).all())
+        asked = times if has_zero else torch.cat([times.new_zeros(1), times])
+        found = flow(self.metric, initial_point, initial_velocity, asked, self.integration)
+        if has_zero:
+            return found
+        return GeodesicFlow(times, found.positions[1:], found.velocities[1:])
 
     def exp(self, point: Tensor, tangent: Tensor) -> Tensor:
         """Where the geodesic from `point` with velocity `tangent` is at time 1."""

@@ -11,6 +11,7 @@ from ..linalg import (
     check_positive_definite,
     check_symmetric,
     cholesky,
+    matrix_exp,
     matrix_expm1,
     matrix_log,
     matrix_log1p,
@@ -18,6 +19,7 @@ from ..linalg import (
     safe_norm,
     symmetric_part,
 )
+from .checks import check_size
 from .manifold import AbstractManifold
 
 
@@ -31,7 +33,8 @@ class PositiveDefinite(AbstractManifold):
     triangle of P, rows first: P_11, P_12, ..., P_1m, P_22, ...
 
     With P = L L^T everything is told in A = L^-1 (Q - P) L^-T, so that nearby points keep their
-    digits; those of a matrix whose eigenvalues span a factor c are lost by as much.
+    digits, and in I + A = L^-1 Q L^-T where that is small; those of a matrix whose eigenvalues span
+    a factor c are lost by as much.
 
     Source: Bhatia, Positive Definite Matrices (2007), chapter 6; Pennec, Fillard and Ayache, A
     Riemannian framework for tensor computing (2006).
@@ -41,6 +44,7 @@ class PositiveDefinite(AbstractManifold):
     """
 
     def __init__(self, size: int) -> None:
+        check_size("size", size)
         super().__init__(size * (size + 1) // 2)
         self.size = size
 
@@ -59,24 +63,28 @@ class PositiveDefinite(AbstractManifold):
     def exp(
         self, point: Float[Tensor, "*b m m"], tangent: Float[Tensor, "*b m m"]
     ) -> Float[Tensor, "*b m m"]:
-        """P + L (e^A - I) L^T with A = L^-1 V L^-T."""
+        """P + L (e^A - I) L^T, or L e^A L^T far down, with A = L^-1 V L^-T."""
         factor = self._factor(point, tangent=tangent)
-        return point + _without(factor, matrix_expm1(_within(factor, tangent)))
+        step = _within(factor, tangent)
+        falls = _below(step, -0.5)
+        near = point + _without(factor, matrix_expm1(torch.where(falls, 0.0, step)))
+        if not bool(falls.any()):
+            return near
+        return torch.where(falls, _without(factor, matrix_exp(torch.where(falls, step, 0.0))), near)
 
     def log(
         self, point: Float[Tensor, "*b m m"], other: Float[Tensor, "*b m m"]
     ) -> Float[Tensor, "*b m m"]:
         """L log(I + A) L^T with A = L^-1 (Q - P) L^-T."""
         factor = self._pair(point, other)
-        return _without(factor, matrix_log1p(_within(factor, other - point)))
+        return _without(factor, _log_between(factor, point, other))
 
     def distance(
         self, point: Float[Tensor, "*b m m"], other: Float[Tensor, "*b m m"]
     ) -> Float[Tensor, "*b"]:
         """sqrt(sum_i log^2 l_i), l the eigenvalues of P^-1 Q; derivatives are 0 where it is 0."""
         factor = self._pair(point, other)
-        logarithm = matrix_log1p(_within(factor, other - point))
-        return safe_norm(logarithm.flatten(-2))
+        return safe_norm(_log_between(factor, point, other).flatten(-2))
 
     def transport(
         self,
@@ -150,6 +158,23 @@ class PositiveDefinite(AbstractManifold):
                 f"[*b, {self.size}, {self.size}]",
                 "use matrices of the size of this manifold",
             )
+
+
+def _log_between(factor: Tensor, point: Tensor, other: Tensor) -> Tensor:
+    """log(L^-1 Q L^-T), by log(I + A) but where I + A is so small that A has lost its digits."""
+    step = _within(factor, other - point)
+    falls = _below(step, -0.5)
+    near = matrix_log1p(torch.where(falls, 0.0, step))
+    if not bool(falls.any()):
+        return near
+    eye = torch.eye(step.shape[-1], dtype=step.dtype, device=step.device)
+    return torch.where(falls, matrix_log(torch.where(falls, _within(factor, other), eye)), near)
+
+
+def _below(matrix: Tensor, least: float) -> Tensor:
+    """Whether an eigenvalue is below this, [*b, 1, 1]."""
+    values: Tensor = torch.linalg.eigvalsh(matrix.detach())
+    return values[..., :1, None] < least
 
 
 def _within(factor: Tensor, matrix: Tensor) -> Tensor:

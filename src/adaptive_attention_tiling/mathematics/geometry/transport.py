@@ -32,7 +32,8 @@ def along_path(
         point, velocity = found[0], found[1]
         return (-torch.einsum("...kij,...i,...j->...k", connection(point), velocity, state[0]),)
 
-    return how.integrate(field, (tangent,), times)[0]
+    start = torch.broadcast_shapes(tangent.shape, path(times[0]).shape)
+    return how.integrate(field, (tangent.expand(start),), times)[0]
 
 
 def along_polyline(
