@@ -137,6 +137,15 @@ def test_float32_stays_float32():
         (decay(1), {"times": doubles(0, 1, 0.5)}, "times: .*rising or falling"),
         (decay(1), {"times": doubles(0, 0)}, "times: .*rising or falling"),
         (decay(1), {"times": torch.tensor([0, 1])}, "times: got torch.int64"),
+        # Steps of less than 1 would be 0 in its dtype.
+        (decay(1), {"state": torch.tensor([1])}, "state: got torch.int64, expected floating"),
+        (decay(1), {"relative_tolerance": 0}, "relative_tolerance: got 0, expected a number > 0"),
+        (decay(1), {"relative_tolerance": torch.nan}, "relative_tolerance: got nan"),
+        (
+            decay(1),
+            {"absolute_tolerance": -1e-9},
+            "absolute_tolerance: got -1e-09, expected .*>= 0",
+        ),
         (decay(1e5), {"max_steps": 50}, "max_steps: got 50 steps that end at time .*to reach 2"),
         # 1 / (1 - t) has a pole on the way
         (lambda _, y: y * y, {}, r"steps that end at time (1|0\.9999\d*), .*before a singularity"),
@@ -144,6 +153,6 @@ def test_float32_stays_float32():
     ],
 )
 def test_what_cannot_be_integrated_is_told(field, options, message):
-    times = options.pop("times", doubles(0, 2))
+    times, state = options.pop("times", doubles(0, 2)), options.pop("state", doubles(1))
     with pytest.raises(ArgumentError, match=message):
-        integrate(field, doubles(1), times, **options)
+        integrate(field, state, times, **options)

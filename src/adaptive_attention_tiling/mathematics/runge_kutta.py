@@ -101,6 +101,8 @@ def integrate(
         method: "euler", "midpoint", "rk4" or "dormand_prince", of order 1, 2, 4 and 5.
         steps: of equal size between neighbouring times; None chooses sizes by the error estimate,
             which "dormand_prince" has.
+        relative_tolerance: > 0.
+        absolute_tolerance: >= 0; 0 where no entry of the state is ever near 0.
         max_steps: most of these between neighbouring times, refused ones among them.
 
     Returns:
@@ -111,6 +113,7 @@ def integrate(
     """
     tableau = _checked(times, method, steps, max_steps)
     single, current = not isinstance(state, tuple), _parts(state)
+    _check_numbers(current, relative_tolerance, absolute_tolerance)
 
     def slope(t: Tensor, y: _Tensors) -> _Tensors:
         return _parts(field(t, y[0] if single else y))  # type: ignore[arg-type]
@@ -259,3 +262,13 @@ def _checked(times: Tensor, method: str, steps: int | None, max_steps: int) -> T
     if max_steps < 1:
         raise ArgumentError("max_steps", max_steps, "an integer >= 1", "pass max_steps=10_000")
     return tableau
+
+
+def _check_numbers(state: _Tensors, relative: float, absolute: float) -> None:
+    for part in state:
+        if not (part.is_floating_point() or part.is_complex()):
+            raise ArgumentError("state", part.dtype, "floating or complex", "pass state.double()")
+    if not relative > 0:
+        raise ArgumentError("relative_tolerance", relative, "a number > 0", "pass 1e-8")
+    if not absolute >= 0:
+        raise ArgumentError("absolute_tolerance", absolute, "a number >= 0", "pass 1e-10")
