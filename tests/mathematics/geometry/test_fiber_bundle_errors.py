@@ -239,6 +239,8 @@ MISUSED = {
         lambda b: b.frames().bundle_projection(BundlePoint(START, "north", 2 * ONE[None])),
         r"fiber: got matrices 3 away from U\(1\)",
     ),
+    # Its transition would not be one function of points: exp(-i phi / 2).
+    "charge of a half": (lambda b: monopole_bundle(0.5), "charge: got 0.5, expected an integer"),
 }
 
 

@@ -73,6 +73,23 @@ def test_the_mean_has_a_gradient_and_says_when_it_was_not_reached():
     torch.testing.assert_close(lorentz_from_ball(middle), space.centroid(lorentz_from_ball(ball)))
 
 
-def test_negative_weights_are_told():
-    with pytest.raises(ArgumentError, match="weights: got a negative weight"):
-        frechet_mean(Lorentz(2), torch.ones(2, 2), -torch.ones(2))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": -torch.ones(2)}, "weights: got a negative weight"),
+        ({"weights": torch.ones(3)}, r"weights: got shape \[3\], expected \[2\]"),
+        ({"weights": torch.ones(2, 1)}, r"weights: got shape \[2, 1\], expected \[2\]"),
+        ({"least_curvature": 1.0}, "least_curvature: got 1.0, expected a number <= 0"),
+        ({"least_curvature": torch.nan}, "least_curvature: got nan"),
+        ({"steps": 0}, "steps: got 0, expected an integer >= 1"),
+    ],
+)
+def test_what_has_no_mean_is_told(settings, message):
+    with pytest.raises(ArgumentError, match=message):
+        frechet_mean(Lorentz(2), torch.ones(2, 2), **settings)
+
+
+def test_weights_may_count():
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0]], dtype=F64)
+    counted = frechet_mean(Lorentz(2), points, torch.tensor([1, 1]), least_curvature=-1.0)
+    torch.testing.assert_close(counted, point_between(Lorentz(2), *points, 0.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import CorrectnessError
+from ...errors import ArgumentError, CorrectnessError
 from .checks import check_weights
 from .manifold import AbstractManifold
 
@@ -43,8 +43,8 @@ def frechet_mean(
     Riemannian centre of mass (2013).
     """
     manifold.check_point(points, "points")
-    shares = points.new_ones(len(points)) if weights is None else weights
-    check_weights(shares)
+    shares = points.new_ones(len(points)) if weights is None else weights.to(points)
+    _check(points, shares, least_curvature, steps)
     shares = shares / shares.sum()
     k = (-least_curvature) ** 0.5
     mean = points[0] if start is None else start
@@ -78,3 +78,17 @@ def point_between(
         share: t, a number, or a tensor that broadcasts with tangents.
     """
     return manifold.exp(point, share * manifold.log(point, other))
+
+
+def _check(points: Tensor, weights: Tensor, least_curvature: float, steps: int) -> None:
+    if weights.shape != points.shape[:1]:
+        raise ArgumentError(
+            "weights", f"shape {list(weights.shape)}", f"{list(points.shape[:1])}", "one a point"
+        )
+    check_weights(weights)
+    if not least_curvature <= 0:
+        raise ArgumentError(
+            "least_curvature", least_curvature, "a number <= 0", "pass 0 where none is negative"
+        )
+    if steps < 1:
+        raise ArgumentError("steps", steps, "an integer >= 1", "pass steps=500")

@@ -105,7 +105,9 @@ class Representation:
 
 
 def charge_representation(charge: int) -> Representation:
-    """U(1) -> U(1), z -> z^m."""
+    """U(1) -> U(1), z -> z^m with an integer m; other powers are no functions of z."""
+    if isinstance(charge, bool) or not isinstance(charge, int):
+        raise ArgumentError("charge", charge, "an integer", "pass charge=1")
     return Representation(StructureGroup(1, True, False, True), lambda g: g**charge)
 
 
