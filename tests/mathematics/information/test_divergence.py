@@ -164,6 +164,16 @@ def test_logs_keep_what_probabilities_lose():
     assert kl_divergence(flat.exp(), p.exp()).item() == math.inf
 
 
+def test_a_generator_that_is_learnt_has_its_gradient():
+    """|x - y|^2 weighted by w has the derivative |x - y|^2."""
+    weight = torch.ones(4, dtype=torch.float64, requires_grad=True)
+    divergence = bregman_divergence(lambda x: (weight * x.square()).sum(-1), P, Q)
+    (slope,) = torch.autograd.grad(divergence, weight)
+    torch.testing.assert_close(slope, (P - Q).square())
+    with torch.no_grad():
+        assert not bregman_divergence(negative_entropy, P, Q).requires_grad
+
+
 def test_distances_among_them_have_no_shortcuts():
     p, q, r = points(500, 4), points(500, 4), points(500, 4)
     for distance in (
@@ -302,6 +312,7 @@ def test_chain_rule_and_data_processing_of_three_variables():
         (lambda: renyi_divergence(P, Q, -1), "order: got -1"),
         (lambda: renyi_entropy(P, math.nan), "order: got nan"),
         (lambda: tsallis_entropy(P, math.inf), "order: got inf"),
+        (lambda: shannon_entropy(torch.ones(3, 0)), "p: got no outcomes"),
         (lambda: shannon_entropy(-P), "p: got least -0.5"),
         (lambda: mutual_information(P), "joint: got shape"),
         (lambda: conditional_mutual_information(P[None]), "joint: got shape"),

@@ -252,6 +252,13 @@ def test_corners_of_the_simplex_are_reached():
     close(CATEGORICAL.geodesic(corner, tensor(0, 1, 0), 0.5), tensor(0.5, 0.5, 0), 1e-15)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_units_do_not_matter_in_single_precision(scale):
+    p, q = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0])
+    distance = NORMAL.distance(scale * p, scale * q)
+    assert distance.item() == pytest.approx(1.18938093141, rel=1e-6)
+
+
 def test_normals_far_apart_are_reached():
     """Far up a direct formula cancels: cosh r - sinh r cos f at r = 30."""
     start = tensor(0.0, 1.0)

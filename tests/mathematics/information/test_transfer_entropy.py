@@ -108,6 +108,14 @@ def test_a_copied_bit_is_one_bit_at_its_lag():
     assert discrete_transfer_entropy(late, x, lags=2).item() < 5e-3
 
 
+def test_names_of_symbols_do_not_matter():
+    """Not even those of a large vocabulary."""
+    x, y = torch.randint(3, (300,)), torch.randint(4, (300,))
+    plain = discrete_transfer_entropy(x, y, lags=2)
+    named = discrete_transfer_entropy(10**12 * (5 - x), 10**15 + y, lags=2)
+    torch.testing.assert_close(named, plain, rtol=1e-12, atol=0)
+
+
 def test_independent_symbols_show_the_bias_that_is_told():
     values = []
     for _ in range(20):

@@ -172,8 +172,9 @@ def bregman_divergence(
         origin = y if y.requires_grad else y.detach().requires_grad_()
         value = generator(origin)
         (slope,) = torch.autograd.grad(value.sum(), origin, create_graph=True)
-    result = generator(x) - value - (slope * (x - origin)).sum(-1)
-    return result if x.requires_grad or y.requires_grad else result.detach()
+    height = generator(x)  # has a graph if x has one, or what the generator is made of
+    result = height - value - (slope * (x - origin)).sum(-1)
+    return result if height.requires_grad or y.requires_grad else result.detach()
 
 
 def negative_entropy(p: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:

@@ -107,7 +107,7 @@ def head_gradients(
             "labels",
             f"{labels.dtype} {list(labels.shape)}",
             f"int64 {list(theta.shape[:-1])}",
-            "one",
+            "pass the token that followed each state",
         )
     weight = family.weight.to(theta)
     return weight[labels] - family.probabilities(theta) @ weight

@@ -127,7 +127,7 @@ def _from_plane(pair: Tensor) -> Tensor:
 
 def _half_chord(p: Tensor, q: Tensor) -> Tensor:
     """sinh(r / 2), r the distance in the half-plane."""
-    scale = 2 * (_deviation("p", p) * _deviation("q", q)).sqrt()
+    scale = 2 * _deviation("p", p).sqrt() * _deviation("q", q).sqrt()
     return safe_norm(_to_plane(p - q)) / scale
 
 

@@ -18,6 +18,8 @@ def check_probabilities(name: str, probabilities: Tensor) -> None:
             "a floating tensor with probabilities along its last axis",
             "pass the result of a softmax",
         )
+    if probabilities.shape[-1] == 0:
+        raise ArgumentError(name, "no outcomes", "one or more along the last axis", "pass some")
     eps = torch.finfo(probabilities.dtype).eps
     sums = probabilities.detach().sum(
         -1, dtype=torch.promote_types(probabilities.dtype, torch.float32)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ..linalg import check_positive_definite, symmetric_part
-from .entropy import conditional_mutual_information
 
 
 def stationary_covariance(
@@ -97,13 +96,17 @@ def discrete_transfer_entropy(
     """
     symbols = _checked_symbols(source, target, lags)
     x, y = (_windows(s, lags) for s in symbols)
-    # One number for each past that occurs.
-    _, x_past = x[:, :-1].unique(dim=0, return_inverse=True)
-    _, y_past = y[:, :-1].unique(dim=0, return_inverse=True)
-    sizes = [int(part.max()) + 1 for part in (x_past, y[:, -1], y_past)]
-    index = (x_past * sizes[1] + y[:, -1]) * sizes[2] + y_past
-    counts = torch.bincount(index, minlength=sizes[0] * sizes[1] * sizes[2]).double()
-    return conditional_mutual_information((counts / len(index)).view(sizes))
+    x_past, y_past = x[:, :-1], y[:, :-1]
+    both = torch.cat([x_past, y_past], 1)
+    whole = torch.cat([x_past, y], 1)
+    logs = _log_counts(whole) + _log_counts(y_past) - _log_counts(both) - _log_counts(y)
+    return logs.mean()
+
+
+def _log_counts(rows: Tensor) -> Tensor:
+    """log of how often each row occurs, one number a row."""
+    _, which, counts = rows.unique(dim=0, return_inverse=True, return_counts=True)
+    return torch.as_tensor(counts[which].double().log())
 
 
 def _joint_covariance(transition: Tensor, noise: Tensor, lags: int) -> Tensor:
@@ -146,11 +149,17 @@ def _checked_symbols(source: Tensor, target: Tensor, lags: int) -> tuple[Tensor,
     for name, given in (("source", source), ("target", target)):
         if given.dim() != 1 or given.dtype != torch.int64 or bool((given < 0).any()):
             raise ArgumentError(
-                name, f"{given.dtype} {list(given.shape)}", "int64 [T] with entries >= 0", "symbols"
+                name,
+                f"{given.dtype} {list(given.shape)}",
+                "int64 [T] with entries >= 0",
+                "number symbols from 0",
             )
     if len(source) != len(target) or not 1 <= lags < len(source):
         raise ArgumentError(
-            "lags", f"{lags} of {len(source)} and {len(target)}", "1 to T - 1 of equal T", "lags=1"
+            "lags",
+            f"{lags} of {len(source)} and {len(target)}",
+            "1 to T - 1 of equal T",
+            "pass lags=1",
         )
     return source, target
 
