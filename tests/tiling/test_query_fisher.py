@@ -91,6 +91,16 @@ def test_gradients_of_both_forms():
         )
 
 
+@pytest.mark.parametrize("metric", [None, DenseMetric(torch.eye(3).double())])
+def test_lengths_of_steps_have_gradients_also_where_a_step_is_zero(metric):
+    """As the first one always is, which has none."""
+    states = normal(1, 3)[[0, 0, 0]] + torch.tensor([[0.0], [0.0], [2.0]]).double()
+    states.requires_grad_()
+    (slope,) = torch.autograd.grad(arc_lengths(states, metric).sum(), states)
+    expected = torch.tensor([[0.0], [-1.0], [1.0]]).double().expand(3, 3) / 3**0.5
+    torch.testing.assert_close(slope, expected)
+
+
 def test_equal_lengths_cut_the_path_in_equal_parts():
     lengths = torch.tensor([[0.0, 1, 1, 1, 1, 4, 4, 4], [0, 0, 0, 0, 0, 0, 0, 0]])
     assert equal_arc_borders(lengths, 2).tolist() == [[0, 5, 8], [0, 4, 8]]

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..mathematics.linalg import safe_norm, safe_sqrt
 from .metric import AbstractMetric
 
 
@@ -14,6 +15,8 @@ def arc_lengths(
     states: Float[Tensor, "*b T C"], metric: AbstractMetric | None = None
 ) -> Float[Tensor, "*b T"]:
     """The length of the step to each token from the one before it; 0 for the first.
+
+    A step of length 0 has the gradient 0.
 
     Args:
         metric: of steps, at the state that they lead to; None is Euclidean.
@@ -24,8 +27,8 @@ def arc_lengths(
         )
     steps = torch.diff(states, dim=-2, prepend=states[..., :1, :])
     if metric is None:
-        return steps.square().sum(-1).sqrt()
-    return metric.squared_norm(states, steps).clamp(min=0).sqrt()
+        return safe_norm(steps)
+    return safe_sqrt(metric.squared_norm(states, steps).clamp(min=0))
 
 
 def equal_arc_borders(lengths: Float[Tensor, "*b T"], tiles: int) -> Int[Tensor, "*b n_plus_1"]:
