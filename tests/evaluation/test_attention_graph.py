@@ -54,6 +54,8 @@ def test_one_token_has_no_links(skip):
     [
         ({"query": torch.ones(1, 3, 4)}, r"query: got query \[1, 3, 4\] and key \[3, 4\]"),
         ({"query": torch.ones(2, 4)}, "of one head, both alike"),
+        ({"query": torch.full((3, 4), torch.nan)}, "query: got NaN or infinity"),
+        ({"key": torch.full((3, 4), torch.inf)}, "key: got NaN or infinity"),
         ({"top_k": 0}, "top_k: got 0, expected an integer >= 1"),
         ({"skip": -1}, "skip: got -1"),
         ({"rows": 0}, "rows: got 0"),

@@ -74,6 +74,9 @@ def _check(query: Tensor, key: Tensor, top_k: int, skip: int, rows: int | None) 
             "floating [T, D] of one head, both alike",
             "pass query[0, head] and the key of its group",
         )
+    for name, given in (("query", query), ("key", key)):
+        if not bool(given.isfinite().all()):
+            raise ArgumentError(name, "NaN or infinity", "finite numbers", "leave such tokens out")
     for name, value, least in (("top_k", top_k, 1), ("skip", skip, 0), ("rows", rows, 1)):
         if value is not None and value < least:
             raise ArgumentError(name, value, f"an integer >= {least}", f"pass {name}={least}")
