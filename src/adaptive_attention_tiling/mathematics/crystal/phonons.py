@@ -12,13 +12,6 @@ from torch import Tensor
 from ...errors import ArgumentError
 
 
-def face_centred_cubic(edge: float = 1.0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Primitive vectors of the FCC lattice, as rows, in units of `edge`'s: a / 2 (0, 1, 1), ..."""
-    if not edge > 0:
-        raise ArgumentError("edge", edge, "a length > 0", "pass the edge of the cubic cell")
-    return edge / 2 * (1 - torch.eye(3, dtype=dtype))
-
-
 def nearest_neighbours(lattice: Float[Tensor, "n n"]) -> Float[Tensor, "m n"]:
     """The shortest lattice vectors but zero, each with its opposite.
 

@@ -1,0 +1,127 @@
+import math
+
+import pytest
+import torch
+
+from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.mathematics.crystal import (
+    BrillouinZone,
+    body_centred_cubic,
+    face_centred_cubic,
+    hexagonal,
+    orthogonal,
+    simple_cubic,
+)
+from adaptive_attention_tiling.mathematics.crystal.lattice import whole_vectors
+
+TRICLINIC = torch.tensor([[1.0, 0, 0], [0.2, 1.1, 0], [0.3, 0.4, 1.3]], dtype=torch.float64)
+
+# Lattice, faces, corners, volume.
+GOLDEN = {
+    "B5 SC": (simple_cubic(), 6, 8, 248.050213442),
+    "B5 FCC": (face_centred_cubic(), 14, 24, 992.20085377),
+    "B5 BCC": (body_centred_cubic(), 12, 14, 496.100426885),
+    "B5 HCP": (hexagonal(1.0, math.sqrt(8 / 3)), 8, 12, 175.397988),
+    "B5 hexagon": (hexagonal(), 6, 6, 45.5857500621),
+    "square": (orthogonal(1.0, 1.0), 4, 4, 4 * math.pi**2),
+    "chain": (orthogonal(2.0), 2, 2, math.pi),
+    "triclinic": (TRICLINIC, 14, 24, 8 * math.pi**3 / 1.43),
+}
+
+
+@pytest.mark.parametrize(("lattice", "faces", "corners", "volume"), GOLDEN.values(), ids=GOLDEN)
+def test_golden_zones(lattice, faces, corners, volume):
+    zone = BrillouinZone(lattice)
+    assert zone.faces == faces
+    assert zone.vertices().shape == (corners, len(lattice))
+    exact = (2 * math.pi) ** len(lattice) / float(torch.linalg.det(lattice).abs())
+    assert float(zone.volume()) == pytest.approx(exact, rel=1e-13)
+    assert float(zone.volume()) == pytest.approx(volume, rel=5e-10)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_folding_and_membership_by_brute_force(name):
+    lattice = GOLDEN[name][0]
+    zone = BrillouinZone(lattice)
+    generator = torch.Generator().manual_seed(1)
+    k = 20 * torch.randn(64, len(lattice), generator=generator, dtype=torch.float64)
+    folded = zone.fold(k)
+    assert bool(zone.contains(folded).all())
+    steps = (k - folded) @ lattice.T / (2 * math.pi)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(zone.fold(folded), folded)
+    # Inside is nearer to 0 than to any other reciprocal lattice point; outside is not.
+    wide = 2 * folded
+    points = whole_vectors(len(lattice), 3).double() @ zone.reciprocal
+    nearest = torch.cdist(wide, points).argmin(1)
+    inside = points[nearest].norm(dim=1) == 0
+    assert torch.equal(zone.contains(wide), inside)
+    assert bool(inside.any())
+    assert not bool(inside.all())
+    assert torch.equal(zone.number(wide) == 1, inside)
+    one_by_one = torch.stack([zone.fold(row) for row in k])
+    assert torch.equal(folded.reshape(8, 8, -1), zone.fold(k.reshape(8, 8, -1)))
+    torch.testing.assert_close(one_by_one, folded)
+
+
+def test_zones_of_a_chain_are_intervals():
+    zone = BrillouinZone(orthogonal(1.0))
+    k = math.pi * torch.tensor([[0.5], [-0.9], [1.5], [-2.5], [3.2]], dtype=torch.float64)
+    assert zone.number(k).tolist() == [1, 1, 2, 3, 4]
+    torch.testing.assert_close(
+        zone.fold(k)[:, 0] / math.pi, torch.tensor([0.5, -0.9, -0.5, -0.5, -0.8]).double()
+    )
+
+
+@pytest.mark.parametrize("name", ["B5 SC", "B5 FCC", "B5 BCC", "B5 HCP", "triclinic"])
+def test_corners_are_those_of_qhull(name):
+    spatial = pytest.importorskip(
+        "scipy.spatial", reason="scipy, of the oracles extra, is not installed"
+    )
+    zone = BrillouinZone(GOLDEN[name][0])
+    points = whole_vectors(3, 2).double() @ zone.reciprocal
+    voronoi = spatial.Voronoi(points.numpy())
+    region = voronoi.regions[voronoi.point_region[int(points.norm(dim=1).argmin())]]
+    theirs = torch.from_numpy(voronoi.vertices[region])
+    gaps = torch.cdist(theirs, zone.vertices())
+    assert float(gaps.min(0).values.max()) < 1e-9
+    assert float(gaps.min(1).values.max()) < 1e-9
+
+
+def test_volume_and_corners_have_exact_gradients():
+    lattice = TRICLINIC.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: BrillouinZone(a).volume(), lattice)
+    (gradient,) = torch.autograd.grad(BrillouinZone(lattice).volume(), lattice)
+    (exact,) = torch.autograd.grad(8 * math.pi**3 / torch.linalg.det(lattice).abs(), lattice)
+    torch.testing.assert_close(gradient, exact, rtol=1e-10, atol=1e-9)
+    k = torch.randn(3, 3, dtype=torch.float64) * 5
+    assert torch.autograd.gradcheck(
+        lambda a, k: BrillouinZone(a).fold(k), (lattice, k.requires_grad_())
+    )
+
+
+def test_float32_finds_the_same_zone():
+    zone = BrillouinZone(face_centred_cubic(dtype=torch.float32))
+    assert (zone.faces, len(zone.vertices())) == (14, 24)
+    assert zone.volume().dtype == torch.float32
+    assert float(zone.volume()) == pytest.approx(992.20085377, rel=1e-5)
+
+
+MISUSED = {
+    "large": (lambda: BrillouinZone(torch.eye(4)), "lattice: got shape"),
+    "flat": (lambda: BrillouinZone(torch.ones(2, 2)), "depend on each other"),
+    "space": (
+        lambda: BrillouinZone(torch.eye(2)).fold(torch.zeros(3)),
+        r"wavevector: got shape \[3\]",
+    ),
+    "NaN": (
+        lambda: BrillouinZone(torch.eye(1)).contains(torch.tensor([math.nan])),
+        "wavevector: got NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize(("use", "message"), MISUSED.values(), ids=MISUSED)
+def test_wrong_use_is_told(use, message):
+    with pytest.raises(ArgumentError, match=message):
+        use()
