@@ -199,6 +199,11 @@ def test_the_empty_cubical_complex():
         (lambda: CubicalComplex([(-1,)]), r"cubes: got \[-1\]"),
         (lambda: CubicalComplex([(6,)], [3]), r"cubes: got \[6\]"),
         (lambda: CubicalComplex.of_voxels(torch.ones(2, 2)), "mask: got torch.float32"),
+        (
+            lambda: CubicalComplex.of_voxels(torch.ones(2, 2).bool(), [True]),
+            r"periodic: got \[True\], expected 2 booleans",
+        ),
+        (lambda: CubicalComplex.of_grid((2,), ()), r"periodic: got \[\], expected 1 booleans"),
     ],
 )
 def test_what_does_not_fit_is_told(call, message):

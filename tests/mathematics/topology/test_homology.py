@@ -216,6 +216,7 @@ def test_a_complex_of_some_thousand_cells():
             "got 1 rows in degree 2, expected 2 rows",
         ),
         (lambda: ChainComplex({1: torch.ones(2, 2)}), "got torch.float32"),
+        (lambda: ChainComplex({1: [[1, -1]]}), "got list in degree 1, expected integer tensors"),
         (lambda: triangulations.klein_bottle(2, 4), "length: got 2 by 4"),
         (lambda: triangulations.lens_space(4, 2), "q prime to p"),
         (lambda: triangulations.sphere(-1), "dimension: got -1"),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,12 @@ def test_falling_levels_mirror_rising_ones():
     torch.testing.assert_close(landscape(rising, levels, 2), landscape(falling, 1 - levels, 2))
     torch.testing.assert_close(total_persistence(rising), total_persistence(falling))
     torch.testing.assert_close(rising.ended(1.5).lengths, falling.ended(-0.5).lengths)
+
+
+def test_classes_of_length_zero_have_no_part_in_entropy():
+    diagram = diagram_of([[1.0, 1.0], [0.0, 2.0], [0.0, 2.0]])
+    assert float(persistence_entropy(diagram)) == pytest.approx(math.log(2), abs=1e-15)
+    assert float(persistence_entropy(diagram_of([[1.0, 1.0]]))) == 0
 
 
 def test_no_class_has_no_entropy():
@@ -207,6 +214,7 @@ def test_strongest_edges_of_distances():
     ("call", "message"),
     [
         (lambda d: wasserstein_distance(d, d, 0.5), "order: got 0.5"),
+        (lambda d: wasserstein_distance(d, d, math.inf), "order: got inf.*bottleneck_distance"),
         (lambda d: landscape(d, torch.zeros(1), 0), "count: got 0"),
         (lambda d: d.ended(0.5), r"level: got 0.5, expected .*after all births and deaths, 1"),
         (
@@ -215,8 +223,11 @@ def test_strongest_edges_of_distances():
         ),
         (lambda d: strongest_edges(torch.zeros(2, 3), 1), r"matrix: .*expected floating \[n, n\]"),
         (lambda d: strongest_edges(torch.eye(2), 0), "count: got 0"),
+        (lambda d: strongest_edges(torch.eye(2), 1.5), "count: got 1.5"),
+        (lambda d: strongest_edges(torch.full((2, 2), math.nan), 1), "matrix: got NaN"),
     ],
 )
 def test_wrong_arguments_are_told(call, message):
+    diagram = diagram_of([[0.0, 1.0]])
     with pytest.raises(ArgumentError, match=message):
-        call(diagram_of([[0.0, 1.0]]))
+        call(replace(diagram, pairs=diagram.pairs.requires_grad_()))

@@ -104,6 +104,7 @@ SPHERE = triangulations.sphere(2).facets()
             lambda: TriangulatedManifold(MANIFOLDS["S2"][0]).stiefel_whitney_class(3),
             "degree: got 3",
         ),
+        (lambda: TriangulatedManifold(MANIFOLDS["S2"][0]).wu_class(3), "degree: got 3"),
         (lambda: TriangulatedManifold(MANIFOLDS["S2"][0]).stiefel_whitney_number([1]), "sum 2"),
     ],
 )

@@ -146,6 +146,13 @@ def _block(
 
 
 def _check_matrix(degree: int, matrix: Tensor) -> None:
+    if not isinstance(matrix, Tensor):
+        raise ArgumentError(
+            "boundaries",
+            f"{type(matrix).__name__} in degree {degree}",
+            "integer tensors [n_{k-1}, n_k]",
+            "pass torch.tensor(rows)",
+        )
     if matrix.dim() != 2 or matrix.is_floating_point() or matrix.is_complex():
         raise ArgumentError(
             "boundaries",

@@ -62,14 +62,14 @@ class CubicalComplex:
             raise ArgumentError(
                 "mask", f"{mask.dtype} {list(mask.shape)}", "booleans", "compare with a threshold"
             )
-        closed = periodic or [False] * mask.dim()
-        periods = [size if wrap else None for size, wrap in zip(mask.shape, closed, strict=True)]
+        closed = [False] * mask.dim() if periodic is None else periodic
+        periods = _periods(mask.shape, closed)
         return cls((2 * mask.nonzero() + 1).tolist(), periods)
 
     @classmethod
     def of_grid(cls, shape: Sequence[int], periodic: Sequence[bool]) -> CubicalComplex:
         """Every cell between the points of a grid with `shape` points."""
-        periods = [size if wrap else None for size, wrap in zip(shape, periodic, strict=True)]
+        periods = _periods(shape, periodic)
         ends = [2 * n if wrap else 2 * n - 1 for n, wrap in zip(shape, periodic, strict=True)]
         return cls(product(*map(range, ends)), periods)
 
@@ -131,3 +131,11 @@ class CubicalComplex:
                 f"{len(ends)} integers >= 0, below twice the period of a circle",
                 "write a point a as 2 a and an interval from a as 2 a + 1",
             )
+
+
+def _periods(shape: Sequence[int], periodic: Sequence[bool]) -> list[int | None]:
+    if len(shape) != len(periodic):
+        raise ArgumentError(
+            "periodic", list(periodic), f"{len(shape)} booleans", "say it of every axis"
+        )
+    return [size if wrap else None for size, wrap in zip(shape, periodic, strict=True)]

@@ -101,10 +101,12 @@ class TriangulatedManifold:
         """A cocycle v_k with v_k cup x = Sq^k x for every x in H^{n-k}(F_2); 0 for 2 k > n.
 
         Raises:
-            ArgumentError: where Poincaré duality fails, so that this is no closed manifold.
+            ArgumentError: where Poincaré duality fails, so that this is no closed manifold; for
+                degrees other than 0 to n.
 
         Source: Milnor and Stasheff, section 11.
         """
+        self._check_degree(degree)
         rest = self.dimension - degree
         own, tests = (self._modulo_two.generators(k) for k in (degree, rest))
         pairing = cup_product(self.complex, own[:, None], degree, tests[None, :], rest).sum(-1) % 2
@@ -119,10 +121,7 @@ class TriangulatedManifold:
 
         Source: Wu (1950); Milnor and Stasheff, theorem 11.14.
         """
-        if not 0 <= degree <= self.dimension:
-            raise ArgumentError(
-                "degree", degree, f"0 to {self.dimension}", "other classes are zero"
-            )
+        self._check_degree(degree)
         total = torch.zeros(self.complex.count(degree), dtype=torch.int64)
         for lower in range(degree // 2 + degree % 2, degree + 1):
             wu = self.wu_class(lower)
@@ -146,6 +145,12 @@ class TriangulatedManifold:
             total = cup_product(self.complex, total, reached, factor, degree) % 2
             reached += degree
         return int(total.sum() % 2)
+
+    def _check_degree(self, degree: int) -> None:
+        if not 0 <= degree <= self.dimension:
+            raise ArgumentError(
+                "degree", degree, f"0 to {self.dimension}", "other classes are zero"
+            )
 
 
 def _no_manifold(got: str, expected: str) -> ArgumentError:

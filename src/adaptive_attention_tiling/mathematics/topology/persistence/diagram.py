@@ -59,12 +59,13 @@ class Diagram:
         For weights of attention, 0 is such a level: there every pair is joined.
         """
         sign = -1 if self.superlevel else 1
-        latest = (sign * self.pairs[self.pairs.isfinite()]).max() if len(self) else None
-        if latest is not None and sign * level < float(latest.detach()):
+        pairs = self.pairs.detach()
+        latest = float((sign * pairs[pairs.isfinite()]).max()) if len(self) else -torch.inf
+        if sign * level < latest:
             raise ArgumentError(
                 "level",
                 level,
-                f"a level that comes after all births and deaths, {sign * float(latest):.6g}",
+                f"a level that comes after all births and deaths, {sign * latest:.6g}",
                 "pass that level or a later one",
             )
         deaths = self.deaths.where(self.deaths.isfinite(), torch.full_like(self.deaths, level))

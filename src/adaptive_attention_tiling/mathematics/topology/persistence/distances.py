@@ -56,8 +56,10 @@ def wasserstein_distance(first: Diagram, second: Diagram, order: float = 1.0) ->
     where one matching alone is the cheapest.
     """
     _check_kinds(first, second)
-    if not order >= 1:
-        raise ArgumentError("order", order, "a number >= 1", "pass order=1")
+    if not 1 <= order < np.inf:
+        raise ArgumentError(
+            "order", order, "a finite number >= 1", "pass order=1, or ask for bottleneck_distance"
+        )
     endless = _endless_costs(first, second)
     if endless is None:
         return first.pairs.new_tensor(torch.inf)

@@ -34,6 +34,7 @@ def persistence_entropy(diagram: Diagram) -> Float[Tensor, ""]:
     network through persistent entropy (2016), definition 2.
     """
     lengths = diagram.finite().lengths
+    lengths = lengths[lengths > 0]
     if not len(lengths):
         return lengths.sum()
     shares = lengths / lengths.sum()

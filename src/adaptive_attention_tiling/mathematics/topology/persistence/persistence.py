@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from ....errors import ArgumentError
 from ....optional import installed
 from ...graph import Graph
+from ..finite_field import check_prime
 from .diagram import Diagram
 from .filtration import MOST_CLIQUES, check_sparse, edge_order, flag_filtration
 from .reduction import pairs
@@ -128,6 +128,4 @@ def _chosen(implementation: Implementation | None, prime: int) -> Implementation
 def _check_numbers(dimension: int, prime: int) -> None:
     if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 0:
         raise ArgumentError("dimension", dimension, "an integer >= 0", "pass dimension=1")
-    whole = isinstance(prime, int) and not isinstance(prime, bool) and 1 < prime < 2**31
-    if not whole or any(prime % d == 0 for d in range(2, math.isqrt(prime) + 1)):
-        raise ArgumentError("prime", prime, "a prime number below 2^31", "pass prime=2")
+    check_prime(prime)

@@ -21,7 +21,9 @@ def strongest_edges(matrix: Float[Tensor, "n n"], count: int, *, superlevel: boo
         raise ArgumentError(
             "matrix", f"{matrix.dtype} {list(matrix.shape)}", "floating [n, n]", "pass one head's"
         )
-    if count < 1:
+    if bool(matrix.isnan().any()):
+        raise ArgumentError("matrix", "NaN", "numbers", "check what it comes from")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ArgumentError("count", count, "an integer >= 1", "pass count=8")
     nodes = len(matrix)
     both = torch.maximum(matrix, matrix.T) if superlevel else torch.minimum(matrix, matrix.T)
