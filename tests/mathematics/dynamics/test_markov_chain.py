@@ -115,6 +115,20 @@ def test_float32():
     torch.testing.assert_close(chain.stationary().double(), law, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
+@pytest.mark.parametrize("states", [3, 30, 100])
+def test_classes_that_never_meet_have_no_common_law(dtype, states):
+    block = random_chain(states, states).to(dtype)
+    chain = MarkovChain(torch.block_diag(block, block))
+    with pytest.raises(ArgumentError, match="two classes that never meet"):
+        chain.stationary()
+
+
+def test_a_chain_that_forgets_nothing_is_of_infinite_depth():
+    assert float(MarkovChain(EYE.flip(0)).mixing_depth(0.01)) == math.inf
+    assert float(MarkovChain(torch.full_like(EYE, 0.5)).mixing_depth(0.01)) < 0.2
+
+
 EYE = torch.eye(2, dtype=DOUBLE)
 
 

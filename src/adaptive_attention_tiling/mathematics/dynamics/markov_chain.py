@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 
-_SINGULAR = 1e-12
+# Singular values below this many times the rounding of numbers count as 0.
+_SINGULAR = 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class MarkovChain:
         size = p.shape[-1]
         eye = torch.eye(size, dtype=p.dtype, device=p.device)
         matrix = eye - p.mT + 1 / size
-        if float(torch.linalg.svdvals(matrix.detach())[..., -1].min()) < _SINGULAR * size:
+        zero = _SINGULAR * torch.finfo(p.dtype).eps * size
+        if float(torch.linalg.svdvals(matrix.detach())[..., -1].min()) < zero:
             raise ArgumentError(
                 "transitions", "states in two classes that never meet", "one stationary law",
                 "ask each class by itself",
@@ -97,7 +99,7 @@ class MarkovChain:
         if not 0 < remaining < 1:
             raise ArgumentError("remaining", remaining, "0 < remaining < 1", "pass 0.01")
         modulus = self.second_modulus().clamp(max=1)
-        return math.log(remaining) / modulus.log()
+        return -math.log(remaining) / modulus.log().abs()
 
     def mixing_time(self, distance: float = 0.25, longest: int = 2**40) -> int:
         """The least t with max_i |P^t(i, .) - pi| <= distance in total variation; one chain.
