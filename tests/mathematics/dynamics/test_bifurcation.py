@@ -92,6 +92,20 @@ def test_a_fold_in_two_dimensions():
     assert fold.null_vector.abs().tolist() == pytest.approx([1, 0], abs=1e-10)
 
 
+def test_what_the_equation_depends_on_may_need_gradients():
+    scale = torch.tensor(2.0, dtype=DOUBLE, requires_grad=True)
+
+    def residual(u, parameter):
+        return scale * u * u - u + parameter
+
+    branch = continued(residual, torch.tensor([0.0], dtype=DOUBLE), 0.0, step=0.02, steps=20)
+    assert len(branch.folds()) == 1
+    fold = fold_point(residual, torch.tensor([0.2], dtype=DOUBLE), 0.1)
+    assert float(fold.parameter.detach()) == pytest.approx(1 / 8, abs=1e-12)
+    (slope,) = torch.autograd.grad(fold.parameter, scale)
+    assert float(slope) == pytest.approx(-1 / 16, abs=1e-9)
+
+
 def test_what_has_no_solution_is_told():
     def nowhere(u, parameter):
         return u * u + 1 + 0 * parameter

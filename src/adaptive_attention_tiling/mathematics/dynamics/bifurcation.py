@@ -96,7 +96,7 @@ def continued(
     level = torch.zeros(len(state) + 1, dtype=state.dtype, device=state.device)
     level[-1] = 1
     start = torch.cat([state, state.new_tensor([parameter])])
-    point = _corrected(residual, start, level, float(start[-1]), tolerance)
+    point = _corrected(residual, start, level, float(start[-1].detach()), tolerance)
     if point is None:
         raise ArgumentError(
             "state", "a guess from which Newton's method fails", "a state near a solution",
@@ -108,8 +108,10 @@ def continued(
         length, following = step, None
         while following is None:
             if length < _LEAST_STEP:
-                raise CorrectnessError(f"continuation stops at lambda = {float(point[-1]):.6g}")
-            target = float(tangent @ point) + length
+                raise CorrectnessError(
+                    f"continuation stops at lambda = {float(point[-1].detach()):.6g}"
+                )
+            target = float((tangent @ point).detach()) + length
             following = _corrected(residual, point + length * tangent, tangent, target, tolerance)
             length /= 2
         point = following
@@ -156,17 +158,17 @@ def fold_point(
         value, slope = found[0], found[1]
         return torch.cat([value, slope, (chosen @ v - 1)[None]])
 
-    scale = 1 + float(jacobian.abs().max())
+    scale = 1 + float(jacobian.detach().abs().max())
     for _ in range(_NEWTON_STEPS):
         value = system(unknown)
-        off = float(value.abs().max())
+        off = float(value.detach().abs().max())
         if not math.isfinite(off) or off <= 1e-3 * tolerance * scale:
             break
         correction, failed = torch.linalg.solve_ex(torch.func.jacfwd(system)(unknown), value)
         if int(failed):
             break
         unknown = unknown - correction
-    off = float(system(unknown).abs().max())
+    off = float(system(unknown).detach().abs().max())
     if not off <= tolerance * scale:
         raise ArgumentError(
             "state", f"a guess that leaves {off:.3g}", f"a fold to {tolerance * scale:.3g}",
@@ -189,7 +191,7 @@ def _corrected(
     """The solution of F = 0, row . point = target near a point, or None."""
     for _ in range(_NEWTON_STEPS):
         value = torch.cat([residual(point[:-1], point[-1]), (row @ point - target)[None]])
-        off = float(value.abs().max())
+        off = float(value.detach().abs().max())
         if not math.isfinite(off):
             return None
         if off <= tolerance:
