@@ -13,7 +13,6 @@ from adaptive_attention_tiling.mathematics.arithmetic.dynamics import (
     evolve,
     functional_graph,
     height_ratios,
-    lyapunov_exponents,
     monomial_dynamical_degree,
     monomial_image,
     orbit,
@@ -182,21 +181,6 @@ def test_points_escape_when_they_leave_the_ball_and_are_held_there():
     (slope,) = torch.autograd.grad(evolution.states[-1].sum(), points)
     expected = torch.tensor([256 * 0.5**255, 16 * 1.1**15, 4.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(slope.flatten(), expected)
-
-
-def test_lyapunov_exponents_of_known_maps():
-    cat = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
-    start = torch.tensor([[0.1, 0.2], [0.3, 0.7]], dtype=torch.float64)
-    exponents = lyapunov_exponents(lambda x: (cat @ x) % 1, start, 40)
-    rate = math.log((3 + math.sqrt(5)) / 2)
-    expected = torch.tensor([rate, -rate], dtype=torch.float64).expand(2, 2)
-    torch.testing.assert_close(exponents, expected, rtol=0, atol=2e-2)
-    both = lyapunov_exponents(henon, 0.1 * start, 50)
-    torch.testing.assert_close(both.sum(-1), torch.full_like(both[:, 0], math.log(0.3)))
-    starts = torch.rand(500, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    starts = (starts * math.pi / 2).sin().square()  # the invariant density
-    logistic = lyapunov_exponents(lambda x: 4 * x * (1 - x), starts, 60)
-    assert float(logistic.mean()) == pytest.approx(math.log(2), abs=5e-3)
 
 
 @pytest.mark.parametrize(

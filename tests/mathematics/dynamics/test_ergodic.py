@@ -76,6 +76,12 @@ def test_exponents_of_a_linear_map_and_their_gradient():
     assert torch.autograd.gradcheck(exponents, tuple(parameters))
 
 
+def test_a_direction_that_is_lost_has_exponent_minus_infinity():
+    scales = torch.tensor([0.5, 0.0, 2.0], dtype=DOUBLE)
+    found = lyapunov_exponents(lambda x: scales * x, torch.ones(3, dtype=DOUBLE), 20, 5)
+    assert found.tolist() == [pytest.approx(math.log(2)), pytest.approx(-math.log(2)), -math.inf]
+
+
 def test_a_batch_of_orbits_is_its_orbits():
     points = starts(4, 2).view(2, 2, 2)
     together = lyapunov_exponents(henon, points, steps=20, warm_up=5)

@@ -21,8 +21,8 @@ def lyapunov_exponents(
         Q_{t+1} R_{t+1} = Df(x_t) Q_t,    lambda_i = (1/t) sum ln R_t,ii
 
     Df Q comes from forward mode automatic differentiation, Q R from Gram and Schmidt. The sum of
-    all is the mean of ln |det Df|. Differentiable in what f closes over, through every step: keep
-    such runs short.
+    all is the mean of ln |det Df|; -inf where Df is singular. Differentiable in what f closes over,
+    through every step: keep such runs short.
 
     Args:
         step: f, [*b, d] -> [*b, d] for any batch axes, each state on its own.
@@ -105,7 +105,8 @@ def _orthonormal(vectors: Tensor) -> tuple[Tensor, Tensor]:
         for unit in frame:
             vector = vector - (unit * vector).sum(-1, keepdim=True) * unit
         length = vector.norm(dim=-1, keepdim=True)
-        frame.append(vector / length)
+        # What a singular Jacobian has taken away stays 0.
+        frame.append(vector / torch.where(length > 0, length, torch.ones_like(length)))
         lengths.append(length)
     return torch.stack(frame), torch.cat(lengths, -1)
 

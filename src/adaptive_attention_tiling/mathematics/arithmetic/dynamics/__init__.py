@@ -1,6 +1,6 @@
 """Dynamics: orbits of maps over Q, over finite fields and on tensors, and how they grow."""
 
-from .flow import Evolution, escape_steps, evolve, lyapunov_exponents, orbit
+from .flow import Evolution, escape_steps, evolve, orbit
 from .functional_graph import FunctionalGraph, OrbitStatistics, functional_graph
 from .growth import (
     arithmetic_degree,
@@ -20,7 +20,6 @@ __all__ = [
     "evolve",
     "functional_graph",
     "height_ratios",
-    "lyapunov_exponents",
     "monomial_dynamical_degree",
     "monomial_image",
     "orbit",

@@ -1,4 +1,4 @@
-"""Iterated maps on tensors: orbits, escape and growth of small differences, with gradients."""
+"""Iterated maps on tensors: orbits and escape, with gradients."""
 
 from __future__ import annotations
 
@@ -66,34 +66,6 @@ def escape_steps(
     """The first k with |f^k(x)| > radius, or -1 where no k <= steps has."""
     with torch.no_grad():
         return evolve(system, point, steps, radius).escape
-
-
-def lyapunov_exponents(
-    system: Map, point: Float[Tensor, "*b n"], steps: int
-) -> Float[Tensor, "*b n"]:
-    """The n rates lim (1/N) log |Df^N u| along an orbit, in nats a step, largest first.
-
-    The product of Jacobians is kept as Q R, and log|R_ii| are added up (Benettin et al.,
-    Meccanica 15, 1980); they sum to the mean of log|det Df|. -inf where a Jacobian is singular.
-
-    Args:
-        system: f on [n]; it is mapped over the batch.
-        point: starting points.
-        steps: N >= 1.
-    """
-    _check_steps(steps - 1)
-    flat = point.reshape(-1, point.shape[-1])
-    jacobian = torch.func.vmap(torch.func.jacrev(system))
-    image = torch.func.vmap(system)
-    frame = torch.eye(flat.shape[-1], dtype=flat.dtype, device=flat.device).expand(
-        len(flat), -1, -1
-    )
-    total = torch.zeros_like(flat)
-    for _ in range(steps):
-        frame, stretched = torch.linalg.qr(jacobian(flat) @ frame)
-        total = total + stretched.diagonal(dim1=-2, dim2=-1).abs().log()
-        flat = image(flat)
-    return (total / steps).sort(-1, descending=True).values.reshape(point.shape)
 
 
 def _image(system: Map, state: Tensor) -> Tensor:
