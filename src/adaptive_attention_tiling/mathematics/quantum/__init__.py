@@ -25,11 +25,37 @@ from .entropy import (
     renyi_entropy,
     von_neumann_entropy,
 )
+from .evolution import evolve_density, evolve_vector, lindblad_generator, propagator
+from .geometric_tensor import (
+    berry_curvature,
+    berry_phase,
+    fubini_study_metric,
+    quantum_geometric_tensor,
+)
+from .measurement import (
+    Measurement,
+    expectation,
+    maassen_uffink,
+    measure,
+    robertson_schroedinger,
+    variance,
+)
+from .preparation import amplitude_state, angle_state, ensemble_state
+from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
 
 __all__ = [
     "Channel",
+    "EntanglementMetrics",
+    "Expectation",
+    "HilbertSpace",
+    "Measurement",
+    "QuantumStateSpace",
     "amplitude_damping",
+    "amplitude_state",
+    "angle_state",
     "bell_state",
+    "berry_curvature",
+    "berry_phase",
     "bures_angle",
     "bures_distance",
     "check_density_matrix",
@@ -37,18 +63,30 @@ __all__ = [
     "concurrence",
     "decomposable_witness",
     "depolarising",
+    "ensemble_state",
+    "evolve_density",
+    "evolve_vector",
+    "expectation",
     "fidelity",
+    "fubini_study_metric",
+    "lindblad_generator",
     "log_negativity",
+    "maassen_uffink",
+    "measure",
     "mutual_information",
     "negativity",
     "partial_trace",
     "partial_transpose",
     "pauli_matrices",
     "projector_witness",
+    "propagator",
     "pure_state",
     "purity",
+    "quantum_geometric_tensor",
     "relative_entropy",
     "renyi_entropy",
+    "robertson_schroedinger",
     "trace_distance",
+    "variance",
     "von_neumann_entropy",
 ]

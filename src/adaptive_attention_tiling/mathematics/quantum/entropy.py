@@ -55,7 +55,8 @@ def renyi_entropy(state: Complex[Tensor, "*b d d"], order: float) -> Float[Tenso
 def purity(state: Complex[Tensor, "*b d d"]) -> Float[Tensor, "*b"]:
     """tr(rho^2), from 1 / d to 1 (pure)."""
     check_density_matrix(state)
-    return torch.linalg.matrix_norm(state).square()
+    found: Tensor = torch.linalg.matrix_norm(state)
+    return found.square()
 
 
 def relative_entropy(
