@@ -287,6 +287,29 @@ def test_points_far_apart_and_single_precision():
     close(got.double(), distance, 1e-3)
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("apart", [10.0, 30.0, 70.0, 100.0, 150.0, 300.0, 400.0, 1000.0])
+def test_what_rounding_takes_from_distances_is_told(d, apart):
+    """Of equal covariances, where the distance is known; no bound is on the wrong side."""
+    p = MultivariateNormal(torch.zeros(d).double(), torch.eye(d).double())
+    q = MultivariateNormal(torch.full((d,), apart / d**0.5).double(), p.covariance)
+    exact = SPACE.equal_covariance_distance(p.mean, q.mean, p.covariance)
+    lower, upper = SPACE.distance_bounds(p, q)
+    assert bool((lower <= exact * (1 + 1e-6)) & (exact <= upper * (1 + 1e-6)))
+    assert bool(upper < 1.001 * exact) or d > 1
+    if apart < 100:
+        torch.testing.assert_close(SPACE.distance(p, q), exact, rtol=1e-3, atol=0)
+        return
+    with pytest.raises(CorrectnessError, match="Fix: use distance_bounds"):
+        SPACE.distance(p, q)
+
+
+def test_a_change_of_scale_is_reached_however_large():
+    p = MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
+    q = MultivariateNormal(p.mean, 1e10 * p.covariance)
+    assert SPACE.distance(p, q).item() == pytest.approx(math.log(1e10), rel=1e-12)
+
+
 def test_a_search_that_does_not_end_is_told(monkeypatch):
     monkeypatch.setattr(normal_lift, "_ITERATIONS", 1)
     with pytest.raises(CorrectnessError, match="distance: got a corner of"):

@@ -22,7 +22,7 @@ from .multivariate_normal import (
     checked_factor,
     normal_jeffreys_divergence,
 )
-from .normal_lift import generator, horizontal_log, lift
+from .normal_lift import generator, horizontal_log, lift, rounding
 
 
 class MultivariateNormalFisherRao:
@@ -70,7 +70,7 @@ class MultivariateNormalFisherRao:
 
         Raises:
             CorrectnessError: Newton's iteration did not end, or rounding got the better of it, as
-                it may for points further apart than about 6.
+                it may for points further apart than about 6 and does beyond about 11.
         """
         size, dtype = point.mean.shape[-1], point.mean.dtype
         root, relative = _relative("point", point, "end", end)
@@ -135,9 +135,10 @@ class MultivariateNormalFisherRao:
         origin = MultivariateNormal(torch.zeros_like(relative.mean), _identity(relative.covariance))
         lower = self.equal_mean_distance(_embedded(origin), _embedded(relative))
         lifted = lift(relative, None)
-        lost = torch.linalg.eigvalsh(lifted.detach())[..., 0] <= 0  # by rounding
+        lost = ~(rounding(lifted) <= 1e-9)
         safe = torch.where(lost[..., None, None], _identity(lifted), lifted)
-        path = torch.where(lost, torch.inf, safe_norm(matrix_log(safe).flatten(-2)) / 2)
+        path = torch.where(lost, _paired_length(lifted), safe_norm(matrix_log(safe).flatten(-2)))
+        path = path / 2
         jeffreys = normal_jeffreys_divergence(origin, relative).clamp(min=0)
         upper = torch.minimum(safe_sqrt(jeffreys), path)
         return lower.to(p.mean.dtype), upper.to(p.mean.dtype)
@@ -155,6 +156,13 @@ def _relative(
     apart = end.mean.double() - point.mean.double()
     mean, covariance = _whitened(root, MultivariateNormal(apart, end.covariance.double()))
     return root, MultivariateNormal(mean, symmetric_part(covariance))
+
+
+def _paired_length(lifted: Tensor) -> Float[Tensor, "*b"]:
+    """|log G| from the larger of each pair of eigenvalues l and 1 / l, which rounding spares."""
+    half = lifted.shape[-1] // 2
+    larger = torch.linalg.eigvalsh(lifted)[..., -half:].clamp(min=1)
+    return safe_norm(larger.log()) * 2**0.5
 
 
 def _identity(like: Tensor) -> Tensor:

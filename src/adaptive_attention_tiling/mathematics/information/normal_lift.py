@@ -25,6 +25,7 @@ from .multivariate_normal import MultivariateNormal
 
 _ITERATIONS = 40
 _HALVINGS = 12
+_LOST = 1e-2  # of the least eigenvalue, by rounding; of distances it is some 1e-4
 _TIGHT, _LOOSE = 1e-13, 1e-7
 """Left of the corner: where Newton's method ends, and what may be left where it gets no further."""
 
@@ -64,13 +65,13 @@ def horizontal_log(relative: MultivariateNormal) -> Tensor:
     size = relative.mean.shape[-1]
     basis = _antisymmetric_basis(relative.mean)
     if not len(basis):
-        return matrix_log(lift(relative, None))
+        return _paired_log(lift(relative, None))
     with torch.enable_grad():
         fixed = MultivariateNormal(relative.mean.detach(), relative.covariance.detach())
         unknown, slopes = _newton(fixed, basis)
-    flow = matrix_log(lift(relative, _combined(unknown, basis)))
+    flow = _paired_log(lift(relative, _combined(unknown, basis)))
     step = torch.linalg.solve(slopes, _corner(flow, size, basis)[..., None])[..., 0]
-    return matrix_log(lift(relative, _combined(unknown - step, basis)))
+    return _paired_log(lift(relative, _combined(unknown - step, basis)))
 
 
 def _newton(relative: MultivariateNormal, basis: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,11 +119,39 @@ def _damped(
 
 
 def _checked_log(lifted: Tensor) -> Tensor:
-    least = float(torch.linalg.eigvalsh(lifted.detach()).min())
+    least = float(_eigenvalues(lifted).min())
     if not least > 0:
         raise CorrectnessError(
             f"distance: got an eigenvalue {least:.3g} of a positive matrix, by rounding. Fix: use "
             "distance_bounds for points this far apart"
+        )
+    return matrix_log(lifted)
+
+
+def rounding(lifted: Tensor) -> Float[Tensor, "*b"]:
+    """The share of the least eigenvalue of G that rounding takes; NaN where it came out negative.
+
+    The exchange of the outer blocks inverts G, so that its eigenvalues are pairs l and 1 / l. The
+    least is 1 / l_k up to eps l_k. What has come of it |log l_1 l_k| shows, which is near 0 where
+    all is well, as for diagonal matrices, and small by chance elsewhere.
+    """
+    values = _eigenvalues(lifted)
+    seen = (values[..., 0].log() + values[..., -1].log()).abs()
+    feared = torch.finfo(lifted.dtype).eps * values[..., -1].square()
+    return torch.where(seen <= 1e-9, seen, torch.maximum(seen, feared))
+
+
+def _eigenvalues(lifted: Tensor) -> Tensor:
+    """As `matrix_log` gets them; those of `eigvalsh` are rounded otherwise."""
+    values: Tensor = torch.linalg.eigh(lifted.detach()).eigenvalues
+    return values
+
+
+def _paired_log(lifted: Tensor) -> Tensor:
+    if not bool((rounding(lifted) <= _LOST).all()):
+        raise CorrectnessError(
+            f"distance: got eigenvalues of which rounding takes more than {_LOST:g}. "
+            "Fix: use distance_bounds for points this far apart"
         )
     return matrix_log(lifted)
 
