@@ -47,10 +47,12 @@ class ExponentialFamily:
 
     def expectation(self, theta: Float[Tensor, "*b k"]) -> Float[Tensor, "*b k"]:
         """eta = grad psi(theta)."""
+        self._check(theta)
         return self._derivatives(theta, metric=False)[0]
 
     def metric_matrix(self, theta: Float[Tensor, "*b k"]) -> Float[Tensor, "*b k k"]:
         """G(theta) = Hess psi, the covariance of t(x); in the chart eta it is its inverse."""
+        self._check(theta)
         return self._derivatives(theta, metric=True)[1]
 
     def inner(
@@ -74,7 +76,7 @@ class ExponentialFamily:
         for _ in range(_ITERATIONS):
             slope, metric = (x.detach() for x in self._derivatives(theta, metric=True))
             left = target - slope
-            step = torch.linalg.solve(metric, left[..., None])[..., 0]
+            step = torch.linalg.solve_ex(metric, left[..., None]).result[..., 0]
             decrement = (left * step).sum(-1)
             rounding = 1e2 * torch.finfo(eta.dtype).eps
             if bool((left.abs() <= rounding * (1 + target.abs())).all()):
@@ -113,6 +115,18 @@ class ExponentialFamily:
         """theta of (1 - t) eta_0 + t eta_1."""
         first, last = self.expectation(start), self.expectation(end)
         return self.natural(first + time * (last - first))
+
+    def _check(self, theta: Tensor) -> None:
+        if not theta.is_floating_point():
+            raise ArgumentError("theta", theta.dtype, "a floating tensor", "pass theta.double()")
+        value = self.log_partition(theta.detach())
+        if not bool(value.isfinite().all()):
+            raise ArgumentError(
+                "theta",
+                f"a psi of {float(value[~value.isfinite()].flatten()[0]):g}",
+                "natural parameters of the family, where psi is finite",
+                "leave others out",
+            )
 
     def _damped(self, theta: Tensor, step: Tensor, target: Tensor, decrement: Tensor) -> Tensor:
         """The step, halved until psi(theta) - eta . theta falls by a quarter of its promise."""
