@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
+from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError, UnsupportedError
 from adaptive_attention_tiling.layers.reversible import LeapfrogLayer, ReversibleStack
 from adaptive_attention_tiling.testing import assert_close
 
@@ -161,6 +161,30 @@ def test_gradients_of_gradients_are_refused():
     q = torch.randn(1, 5, 8, dtype=torch.float64, requires_grad=True)
     with pytest.raises(UnsupportedError, match="create_graph: a reversible stack"):
         torch.autograd.grad(stack(q, q * 1)[0].sum(), q, create_graph=True)
+
+
+def test_parameters_that_changed_before_the_backward_pass_are_told():
+    """As plain autograd does: activations that come back would be those of other parameters."""
+    stack = stack_of(2)
+    q, p = torch.randn(2, 2, 5, 8, dtype=torch.float64, requires_grad=True)
+    loss = stack(q, p)[0].sum()
+    with torch.no_grad():
+        next(stack.parameters()).add_(1)
+    with pytest.raises(CorrectnessError, match="parameters: changed between"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (2, 5, 8)])
+def test_a_half_of_another_shape_is_told(shape):
+    class Constant(nn.Module):
+        def forward(self, x):
+            return x.new_ones(shape)
+
+    q, p = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    wrong = ReversibleStack([LeapfrogLayer(Constant(), nn.Linear(8, 8).double())])
+    for run in (wrong, wrong.unrolled, wrong.inverse):
+        with pytest.raises(ArgumentError, match=r"layers: got .* beside streams \[5, 8\]"):
+            run(q, p)
 
 
 def test_bad_layers_and_streams_are_told():

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError, CorrectnessError, UnsupportedError
 
 
 class LeapfrogLayer(nn.Module):
@@ -88,8 +88,8 @@ class ReversibleStack(nn.Module):
         layer: Any
         q, p = self._summed(q), self._summed(p)
         for layer in self.layers:
-            p = p + layer.kick(q.to(dtype), *settings)
-            q = q + layer.drift(p.to(dtype))
+            p = _plus(p, layer.kick(q.to(dtype), *settings))
+            q = _plus(q, layer.drift(p.to(dtype)))
         return q.to(dtype), p.to(dtype)
 
     @torch.no_grad()
@@ -102,8 +102,8 @@ class ReversibleStack(nn.Module):
         layer: Any
         q, p = self._summed(q), self._summed(p)
         for layer in reversed(self.layers):
-            q = q - layer.drift(p.to(dtype))
-            p = p - layer.kick(q.to(dtype), *settings)
+            q = _plus(q, -layer.drift(p.to(dtype)))
+            p = _plus(p, -layer.kick(q.to(dtype), *settings))
         return q.to(dtype), p.to(dtype)
 
     def _summed(self, stream: Tensor) -> Tensor:
@@ -121,12 +121,14 @@ def reversible_leapfrog(
     """`ReversibleStack.forward` of layers that another module holds."""
     _check(q, p, settings)
     layers, kind = tuple(layers), q.device.type
+    parameters = tuple({id(x): x for layer in layers for x in layer.parameters()}.values())
     call = _Call(
         layers=layers,
         dtype=q.dtype,
         sums=sums or q.dtype,
         settings=settings,
-        parameters=tuple({id(x): x for layer in layers for x in layer.parameters()}.values()),
+        parameters=parameters,
+        versions=_versions(parameters) if torch.is_grad_enabled() else (),
         autocast=(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)),
     )
     result: tuple[Tensor, Tensor] = _Leapfrog.apply(call, q, p, *call.parameters)  # type: ignore[no-untyped-call]
@@ -142,6 +144,7 @@ class _Call:
     sums: torch.dtype
     settings: tuple[Any, ...]
     parameters: tuple[nn.Parameter, ...]
+    versions: tuple[int, ...]
     autocast: tuple[str, torch.dtype, bool]
     chances: list[_RandomState | None] = field(default_factory=list)
 
@@ -168,7 +171,7 @@ class _Leapfrog(torch.autograd.Function):
         read, changed = q.to(call.sums), p.to(call.sums)
         for half in call.halves():
             before = _RandomState.now(q.device)
-            changed = changed + half.function(read.to(call.dtype), *half.settings)
+            changed = _plus(changed, half.function(read.to(call.dtype), *half.settings))
             call.chances.append(before if before.moved() else None)
             read, changed = changed, read
         ctx.call = call
@@ -183,6 +186,11 @@ class _Leapfrog(torch.autograd.Function):
                 "stack.unrolled(q, p), which keeps all activations."
             )
         call: _Call = ctx.call
+        if _versions(call.parameters) != call.versions:
+            raise CorrectnessError(
+                "parameters: changed between the forward and the backward pass, which works "
+                "activations out again. Fix: step the optimiser after loss.backward()"
+            )
         read, changed = ctx.saved_tensors
         grad_read, grad_changed = grad_read.to(call.sums), grad_changed.to(call.sums)
         totals: dict[int, Tensor] = {}
@@ -254,6 +262,22 @@ class _RandomState:
             if on_cuda:
                 torch.cuda.set_rng_state(self.accelerator, self.device)
             yield
+
+
+def _versions(parameters: tuple[nn.Parameter, ...]) -> tuple[int, ...]:
+    """How often each was changed in place."""
+    return tuple(x._version for x in parameters)
+
+
+def _plus(stream: Tensor, added: Tensor) -> Tensor:
+    if added.shape != stream.shape:
+        raise ArgumentError(
+            "layers",
+            f"a kick or drift of shape {list(added.shape)} beside streams {list(stream.shape)}",
+            "functions that keep the shape",
+            "reshape what they give",
+        )
+    return stream + added
 
 
 def _check(q: Tensor, p: Tensor, settings: tuple[Any, ...]) -> None:
