@@ -1,7 +1,8 @@
-"""Dynamical systems: averages along orbits, Markov chains, exact geometric flows, bifurcations."""
+"""Dynamical systems: orbits and their averages, Markov chains, geometric flows, patterns."""
 
 from .bifurcation import Branch, Fold, continued, fold_point
 from .ergodic import birkhoff_average, kaplan_yorke_dimension, lyapunov_exponents
+from .exponential_integrators import phi_functions
 from .geometric_flow import (
     cigar_metric,
     curve_shortening_area,
@@ -16,15 +17,30 @@ from .geometric_flow import (
 )
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
+from .periodic_grid import PeriodicGrid
+from .reaction_diffusion import (
+    SemilinearFlow,
+    reaction_diffusion,
+    swift_hohenberg,
+    swift_hohenberg_energy,
+)
+from .reaction_kinetics import AllenCahn, Brusselator, FisherKPP, GrayScott, Schnakenberg
 from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 
 __all__ = [
+    "AllenCahn",
     "Branch",
+    "Brusselator",
+    "FisherKPP",
     "Fold",
+    "GrayScott",
     "HamiltonianFlow",
     "HamiltonianSystem",
     "MarkovChain",
     "Orbit",
+    "PeriodicGrid",
+    "Schnakenberg",
+    "SemilinearFlow",
     "birkhoff_average",
     "cigar_metric",
     "continued",
@@ -37,9 +53,13 @@ __all__ = [
     "lyapunov_exponents",
     "mean_curvature_extinction",
     "mean_curvature_flow_sphere",
+    "phi_functions",
+    "reaction_diffusion",
     "ricci_flow_area",
     "ricci_flow_extinction",
     "ricci_flow_hyperbolic",
     "ricci_flow_sphere",
     "split_orbit",
+    "swift_hohenberg",
+    "swift_hohenberg_energy",
 ]
