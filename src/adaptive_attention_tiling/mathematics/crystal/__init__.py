@@ -1,5 +1,13 @@
-"""Bravais lattices, their Brillouin zones, bands and vibrations."""
+"""Bravais lattices, their Brillouin zones, bands and vibrations; change of scale; anomalies."""
 
+from .anomaly import HyperchargeAnomalies, anomaly_polynomial, hypercharge_anomalies
+from .block_map import (
+    FixedPoint,
+    fixed_point,
+    ising_decimation,
+    migdal_kadanoff,
+    renormalization_flow,
+)
 from .brillouin_zone import BrillouinZone
 from .chains import ChainModes, diatomic_chain
 from .lattice import (
@@ -21,24 +29,32 @@ from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 __all__ = [
     "BrillouinZone",
     "ChainModes",
+    "FixedPoint",
+    "HyperchargeAnomalies",
     "Reduction",
     "TightBinding",
+    "anomaly_polynomial",
     "body_centred_cubic",
     "density_of_states",
     "diatomic_chain",
     "dynamical_matrix",
     "face_centred_cubic",
+    "fixed_point",
     "graphene",
     "hexagonal",
+    "hypercharge_anomalies",
+    "ising_decimation",
     "kronig_penney_bands",
     "lattice_point_group",
     "lattice_system",
+    "migdal_kadanoff",
     "minkowski_reduced",
     "nearest_neighbours",
     "orthogonal",
     "phonon_modes",
     "plane_wave_hamiltonian",
     "reciprocal_lattice",
+    "renormalization_flow",
     "simple_cubic",
     "ssh_chain",
 ]
