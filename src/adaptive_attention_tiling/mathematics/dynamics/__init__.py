@@ -17,6 +17,15 @@ from .geometric_flow import (
 )
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
+from .pattern_stability import (
+    TuringThreshold,
+    dispersion_relation,
+    floquet_multipliers,
+    growth_rate,
+    monodromy_matrix,
+    reaction_jacobian,
+    turing_threshold,
+)
 from .periodic_grid import PeriodicGrid
 from .reaction_diffusion import (
     SemilinearFlow,
@@ -41,20 +50,26 @@ __all__ = [
     "PeriodicGrid",
     "Schnakenberg",
     "SemilinearFlow",
+    "TuringThreshold",
     "birkhoff_average",
     "cigar_metric",
     "continued",
     "curve_shortening_area",
     "curve_shortening_circle",
+    "dispersion_relation",
+    "floquet_multipliers",
     "fold_point",
     "grim_reaper",
+    "growth_rate",
     "implicit_midpoint_orbit",
     "kaplan_yorke_dimension",
     "lyapunov_exponents",
     "mean_curvature_extinction",
     "mean_curvature_flow_sphere",
+    "monodromy_matrix",
     "phi_functions",
     "reaction_diffusion",
+    "reaction_jacobian",
     "ricci_flow_area",
     "ricci_flow_extinction",
     "ricci_flow_hyperbolic",
@@ -62,4 +77,5 @@ __all__ = [
     "split_orbit",
     "swift_hohenberg",
     "swift_hohenberg_energy",
+    "turing_threshold",
 ]
