@@ -1,6 +1,7 @@
 """Dynamical systems: orbits and their averages, Markov chains, geometric flows, patterns."""
 
 from .bifurcation import Branch, Fold, continued, fold_point
+from .branch_stability import BifurcationDiagram, Hopf, bifurcation_diagram, hopf_point
 from .ergodic import birkhoff_average, kaplan_yorke_dimension, lyapunov_exponents
 from .exponential_integrators import phi_functions
 from .geometric_flow import (
@@ -38,6 +39,7 @@ from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 
 __all__ = [
     "AllenCahn",
+    "BifurcationDiagram",
     "Branch",
     "Brusselator",
     "FisherKPP",
@@ -45,12 +47,14 @@ __all__ = [
     "GrayScott",
     "HamiltonianFlow",
     "HamiltonianSystem",
+    "Hopf",
     "MarkovChain",
     "Orbit",
     "PeriodicGrid",
     "Schnakenberg",
     "SemilinearFlow",
     "TuringThreshold",
+    "bifurcation_diagram",
     "birkhoff_average",
     "cigar_metric",
     "continued",
@@ -61,6 +65,7 @@ __all__ = [
     "fold_point",
     "grim_reaper",
     "growth_rate",
+    "hopf_point",
     "implicit_midpoint_orbit",
     "kaplan_yorke_dimension",
     "lyapunov_exponents",
