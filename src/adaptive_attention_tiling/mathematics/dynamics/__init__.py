@@ -18,6 +18,7 @@ from .geometric_flow import (
 )
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
+from .optimal_control import Regulator, linear_quadratic_regulator, lyapunov_solution
 from .pattern_stability import (
     TuringThreshold,
     dispersion_relation,
@@ -51,6 +52,7 @@ __all__ = [
     "MarkovChain",
     "Orbit",
     "PeriodicGrid",
+    "Regulator",
     "Schnakenberg",
     "SemilinearFlow",
     "TuringThreshold",
@@ -68,7 +70,9 @@ __all__ = [
     "hopf_point",
     "implicit_midpoint_orbit",
     "kaplan_yorke_dimension",
+    "linear_quadratic_regulator",
     "lyapunov_exponents",
+    "lyapunov_solution",
     "mean_curvature_extinction",
     "mean_curvature_flow_sphere",
     "monodromy_matrix",
