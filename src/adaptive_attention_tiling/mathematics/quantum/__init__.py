@@ -40,6 +40,7 @@ from .measurement import (
     robertson_schroedinger,
     variance,
 )
+from .path_integral import PathIntegralFramework, mehler_kernel
 from .preparation import amplitude_state, angle_state, ensemble_state
 from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
 
@@ -49,6 +50,7 @@ __all__ = [
     "Expectation",
     "HilbertSpace",
     "Measurement",
+    "PathIntegralFramework",
     "QuantumStateSpace",
     "amplitude_damping",
     "amplitude_state",
@@ -73,6 +75,7 @@ __all__ = [
     "log_negativity",
     "maassen_uffink",
     "measure",
+    "mehler_kernel",
     "mutual_information",
     "negativity",
     "partial_trace",
