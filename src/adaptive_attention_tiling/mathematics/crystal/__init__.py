@@ -24,6 +24,7 @@ from .lattice import (
 )
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
+from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "FixedPoint",
     "HyperchargeAnomalies",
     "Reduction",
+    "SymmetryOperations",
     "TightBinding",
     "anomaly_polynomial",
     "body_centred_cubic",
@@ -57,4 +59,5 @@ __all__ = [
     "renormalization_flow",
     "simple_cubic",
     "ssh_chain",
+    "symmetry_operations",
 ]
