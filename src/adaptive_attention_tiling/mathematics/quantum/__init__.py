@@ -26,6 +26,16 @@ from .entropy import (
     von_neumann_entropy,
 )
 from .evolution import evolve_density, evolve_vector, lindblad_generator, propagator
+from .field_theory import (
+    bessel_ratio,
+    free_fermion_entropy,
+    hopping_chain_correlations,
+    lattice_propagator,
+    line_propagator,
+    plane_propagator_at_zero,
+    plaquette,
+    zero_dimensional_partition_function,
+)
 from .geometric_tensor import (
     berry_curvature,
     berry_phase,
@@ -58,6 +68,7 @@ __all__ = [
     "bell_state",
     "berry_curvature",
     "berry_phase",
+    "bessel_ratio",
     "bures_angle",
     "bures_distance",
     "check_density_matrix",
@@ -70,8 +81,12 @@ __all__ = [
     "evolve_vector",
     "expectation",
     "fidelity",
+    "free_fermion_entropy",
     "fubini_study_metric",
+    "hopping_chain_correlations",
+    "lattice_propagator",
     "lindblad_generator",
+    "line_propagator",
     "log_negativity",
     "maassen_uffink",
     "measure",
@@ -81,6 +96,8 @@ __all__ = [
     "partial_trace",
     "partial_transpose",
     "pauli_matrices",
+    "plane_propagator_at_zero",
+    "plaquette",
     "projector_witness",
     "propagator",
     "pure_state",
@@ -92,4 +109,5 @@ __all__ = [
     "trace_distance",
     "variance",
     "von_neumann_entropy",
+    "zero_dimensional_partition_function",
 ]
