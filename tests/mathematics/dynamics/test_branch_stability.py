@@ -49,6 +49,27 @@ def test_golden_brusselator_hopf():
     assert float(hopf.frequency) == pytest.approx(3, abs=1e-11)
 
 
+def test_pairs_that_turn_real_are_no_hopf_points():
+    # Brusselator with A = 1: oscillations from B = 2 on, a node instead of a focus from B = 4 on.
+    def residual(u, b):
+        return Brusselator(1.0, b)(u)
+
+    start = torch.tensor([1.0, 1.5], dtype=DOUBLE)
+    diagram = bifurcation_diagram(residual, continued(residual, start, 1.5, step=0.3, steps=15))
+    assert float(diagram.branch.parameters[-1]) > 4.2
+    assert float(diagram.eigenvalues[-1].imag.abs().max()) == 0
+    (hopf,) = diagram.hopfs
+    assert float(hopf.parameter) == pytest.approx(2, abs=1e-11)
+    assert float(hopf.frequency) == pytest.approx(1, abs=1e-11)
+
+    # Two real rates that cross together, as those of a wave's sine and cosine.
+    def doubled(u, p):
+        return p * u - u**3
+
+    both = continued(doubled, torch.zeros(2, dtype=DOUBLE), -0.95, step=0.3, steps=6)
+    assert bifurcation_diagram(doubled, both).hopfs == []
+
+
 def test_golden_bratu_fold_changes_stability():
     points = 19
     width = 1 / (points + 1)

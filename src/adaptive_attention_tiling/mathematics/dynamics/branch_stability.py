@@ -56,8 +56,8 @@ class BifurcationDiagram:
 def bifurcation_diagram(residual: Residual, branch: Branch) -> BifurcationDiagram:
     """The diagram of a branch from `continued`.
 
-    A fold is sought where lambda turns back, a Hopf point where the number of complex pairs with
-    positive real parts changes; steps must be short enough to hold one event each.
+    A fold is sought where lambda turns back, a Hopf point where a complex pair changes the sign of
+    its real part; steps must be short enough to hold one event each.
 
     Source: Kuznetsov, Elements of Applied Bifurcation Theory (2004), section 10.3.
     """
@@ -66,10 +66,10 @@ def bifurcation_diagram(residual: Residual, branch: Branch) -> BifurcationDiagra
     folds = [
         fold_point(residual, branch.states[k], float(branch.parameters[k])) for k in branch.folds()
     ]
-    growing = _growing_pairs(rates)
-    hopfs = []
-    for k in (growing[:-1] != growing[1:]).nonzero()[:, 0].tolist():
-        hopfs.append(hopf_point(residual, branch.states[k], float(branch.parameters[k])))
+    hopfs = [
+        hopf_point(residual, branch.states[k], float(branch.parameters[k]))
+        for k in _crossings(rates)
+    ]
     return BifurcationDiagram(branch, rates, folds, hopfs)
 
 
@@ -140,7 +140,18 @@ def hopf_point(
     return Hopf(unknown[:size], unknown[-2], unknown[-1].abs(), off)
 
 
-def _growing_pairs(rates: Tensor) -> Tensor:
-    """How many complex pairs have positive real parts, [k]."""
-    scale = 1e-9 * (1 + rates.abs().amax(-1, keepdim=True))
-    return ((rates.imag > scale) & (rates.real > 0)).sum(-1)
+def _crossings(rates: Tensor) -> list[int]:
+    """Points next to where two rates or more change sides and the one nearest to the axis turns.
+
+    A growing pair that meets on the real axis changes no side, and real pairs, as of the sine and
+    the cosine of a Turing pattern, do not turn.
+    """
+    growing = (rates.real > 0).sum(-1)
+    nearest = rates.gather(-1, rates.real.abs().argmin(-1, keepdim=True))[:, 0]
+    turning = nearest.imag.abs() > 1e-9 * (1 + rates.abs().amax(-1))
+    found = []
+    for k in ((growing[:-1] - growing[1:]).abs() >= 2).nonzero()[:, 0].tolist():
+        ends = [j for j in (k, k + 1) if bool(turning[j])]
+        if ends:
+            found.append(min(ends, key=lambda j: float(nearest[j].real.abs())))
+    return found
