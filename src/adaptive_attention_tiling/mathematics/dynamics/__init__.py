@@ -19,6 +19,8 @@ from .geometric_flow import (
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
 from .optimal_control import Regulator, linear_quadratic_regulator, lyapunov_solution
+from .pattern_control import Box, ControlSignal, controlled
+from .pattern_dynamics import PatternDynamics, StabilityMetrics
 from .pattern_stability import (
     TuringThreshold,
     dispersion_relation,
@@ -41,8 +43,10 @@ from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 __all__ = [
     "AllenCahn",
     "BifurcationDiagram",
+    "Box",
     "Branch",
     "Brusselator",
+    "ControlSignal",
     "FisherKPP",
     "Fold",
     "GrayScott",
@@ -51,15 +55,18 @@ __all__ = [
     "Hopf",
     "MarkovChain",
     "Orbit",
+    "PatternDynamics",
     "PeriodicGrid",
     "Regulator",
     "Schnakenberg",
     "SemilinearFlow",
+    "StabilityMetrics",
     "TuringThreshold",
     "bifurcation_diagram",
     "birkhoff_average",
     "cigar_metric",
     "continued",
+    "controlled",
     "curve_shortening_area",
     "curve_shortening_circle",
     "dispersion_relation",

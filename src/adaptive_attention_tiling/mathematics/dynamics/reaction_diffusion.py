@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .exponential_integrators import EXPLICIT_REACH, STEPPERS
+from .exponential_integrators import EXPLICIT_REACH, STEPPERS, Step
 from .periodic_grid import PeriodicGrid
 from .symplectic_integrators import check_steps
 
@@ -39,9 +39,12 @@ class SemilinearFlow:
     def rate(self, field: Float[Tensor, "*b *grid s"]) -> Float[Tensor, "*b *grid s"]:
         """L u + N(u)."""
         self._check(field)
+        return self.linear_rate(field) + self.nonlinearity(field)
+
+    def linear_rate(self, field: Float[Tensor, "*b *grid s"]) -> Float[Tensor, "*b *grid s"]:
+        """L u, of a field that is taken as it is."""
         spectrum = self.grid.transform(field)
-        linear = (self.operator.to(spectrum) @ spectrum[..., None])[..., 0]
-        return self.grid.inverse(linear) + self.nonlinearity(field)
+        return self.grid.inverse((self.operator.to(spectrum) @ spectrum[..., None])[..., 0])
 
     def stability_limit(self, method: str) -> float:
         """The largest step at which no decaying mode of L grows; infinite unless explicit.
@@ -58,6 +61,24 @@ class SemilinearFlow:
         if method == "euler":
             return float((-2 * decaying.real / decaying.abs().square()).min())
         return float((EXPLICIT_REACH[method] / decaying.abs()).min())
+
+    def stepper(self, field: Float[Tensor, "*b *grid s"], step: float, method: str) -> Step:
+        """One step of a method in the field's dtype, of a spectrum and a rate N of spectra.
+
+        Raises:
+            ArgumentError: no such method, a step <= 0, or an explicit one beyond `stability_limit`.
+        """
+        if method not in STEPPERS:
+            raise ArgumentError("method", repr(method), f"one of {sorted(STEPPERS)}", "use etdrk4")
+        if not 0 < step < math.inf:
+            raise ArgumentError("step", step, "a number > 0", "diffusion has no way back")
+        limit = self.stability_limit(method)
+        if step > limit * (1 + 1e-12):
+            raise ArgumentError(
+                "step", step, f"at most {limit:.6g}, where {method} stops being stable",
+                "take smaller steps, or method='etdrk4'",
+            )  # fmt: skip
+        return STEPPERS[method](self.operator.to(field), step)
 
     def evolve(
         self,
@@ -81,8 +102,10 @@ class SemilinearFlow:
                 field that does not stay finite, as where N runs away.
         """
         self._check(field)
-        self._check_step(step, steps, method, every)
-        advance = STEPPERS[method](self.operator.to(field), step)
+        check_steps(step, steps)
+        if every is not None and (every < 1 or steps % every):
+            raise ArgumentError("every", every, f"a divisor of {steps}", "pass every=steps")
+        advance = self.stepper(field, step, method)
 
         def rate(spectrum: Tensor) -> Tensor:
             return self.grid.transform(self.nonlinearity(self.grid.inverse(spectrum)))
@@ -105,21 +128,6 @@ class SemilinearFlow:
             raise ArgumentError(
                 "field", list(field.shape), f"{self.operator.shape[-1]} species last", "add an axis"
             )
-
-    def _check_step(self, step: float, steps: int, method: str, every: int | None) -> None:
-        check_steps(step, steps)
-        if method not in STEPPERS:
-            raise ArgumentError("method", repr(method), f"one of {sorted(STEPPERS)}", "use etdrk4")
-        if step < 0:
-            raise ArgumentError("step", step, "a number > 0", "diffusion has no way back")
-        if every is not None and (every < 1 or steps % every):
-            raise ArgumentError("every", every, f"a divisor of {steps}", "pass every=steps")
-        limit = self.stability_limit(method)
-        if step > limit * (1 + 1e-12):
-            raise ArgumentError(
-                "step", step, f"at most {limit:.6g}, where {method} stops being stable",
-                "take smaller steps, or method='etdrk4'",
-            )  # fmt: skip
 
 
 def reaction_diffusion(
