@@ -36,6 +36,8 @@ def test_gradients_reach_the_weights():
         (2, torch.tensor([[0.0, 1.0]]), None, r"expected int64 \[m, 2\]"),
         (2, torch.tensor([[0, 1]]), torch.ones(2), r"weights: .*expected floating \[1\]"),
         (2, torch.tensor([[0, 1]]), torch.tensor([torch.nan]), "weights: got NaN"),
+        (2, [[0, 1]], None, "edges: got list, expected a tensor"),
+        (2, torch.tensor([[0, 1]]), [1.0], "weights: got list, expected a tensor"),
     ],
 )
 def test_what_is_no_graph_is_told(nodes, edges, weights, message):
@@ -46,3 +48,5 @@ def test_what_is_no_graph_is_told(nodes, edges, weights, message):
 def test_a_cycle_has_three_nodes_at_least():
     with pytest.raises(ArgumentError, match="3 or more"):
         Graph.cycle(2)
+    with pytest.raises(ArgumentError, match="nodes: got -1"):
+        Graph.complete(-1)

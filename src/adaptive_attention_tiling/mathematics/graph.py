@@ -29,6 +29,7 @@ class Graph:
         edges = _checked_edges(nodes, edges)
         if weights is None:
             weights = torch.ones(len(edges), dtype=torch.float64, device=edges.device)
+        _check_tensor("weights", weights)
         if weights.shape != edges.shape[:1] or not weights.is_floating_point():
             raise ArgumentError(
                 "weights",
@@ -47,11 +48,13 @@ class Graph:
     @classmethod
     def complete(cls, nodes: int) -> Graph:
         """Every pair of nodes once, with weight 1."""
+        _check_nodes(nodes)
         return cls(nodes, torch.combinations(torch.arange(nodes), 2))
 
     @classmethod
     def cycle(cls, nodes: int) -> Graph:
         """0 - 1 - ... - (nodes - 1) - 0, with weight 1; three nodes or more."""
+        _check_nodes(nodes)
         if nodes < 3:
             raise ArgumentError("nodes", nodes, "3 or more", "a shorter cycle is no simple graph")
         start = torch.arange(nodes)
@@ -77,9 +80,19 @@ class Graph:
         return [sorted(row) for row in found]
 
 
-def _checked_edges(nodes: int, edges: Tensor) -> Tensor:
+def _check_nodes(nodes: int) -> None:
     if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 0:
         raise ArgumentError("nodes", nodes, "an integer >= 0", "pass the number of nodes")
+
+
+def _check_tensor(name: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise ArgumentError(name, type(value).__name__, "a tensor", "pass torch.tensor(...)")
+
+
+def _checked_edges(nodes: int, edges: Tensor) -> Tensor:
+    _check_nodes(nodes)
+    _check_tensor("edges", edges)
     if edges.dim() != 2 or edges.shape[1] != 2 or edges.dtype != torch.int64:
         raise ArgumentError(
             "edges", f"{edges.dtype} {list(edges.shape)}", "int64 [m, 2]", "pass pairs of nodes"

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.errors import ArgumentError, UnsupportedError
 from adaptive_attention_tiling.mathematics.graph import Graph
 from adaptive_attention_tiling.mathematics.topology import finite_field, triangulations
 from adaptive_attention_tiling.mathematics.topology.chain_complex import ChainComplex
@@ -194,6 +194,18 @@ def test_a_complex_of_some_thousand_cells():
     assert sum(chains.count(k) for k in range(3)) == 2400
     assert str(Homology(chains).group(1)) == "Z + Z/2"
     assert Cohomology(chains, 2).generators(1).shape == (2, 1200)
+
+
+def test_cycles_beyond_int64_are_refused_and_their_group_is_not():
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randint(-(2**20), 2**20, (6, 7), generator=generator)
+    for ring in ("Z", "Q"):
+        homology = Homology(ChainComplex({1: large}), ring)
+        assert homology.betti_number(1) == 1
+        with pytest.raises(UnsupportedError, match="beyond int64"):
+            homology.generators(1)
+    cycle = Homology(ChainComplex({1: large}), 101).generators(1)
+    assert not bool((large @ cycle.T % 101).any())
 
 
 @pytest.mark.parametrize(

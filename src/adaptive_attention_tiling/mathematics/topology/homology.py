@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, UnsupportedError
 from .chain_complex import ChainComplex, SparseColumn
 from .chain_reduction import Chain, ReducedComplex
 from .coefficients import Coefficients, Number, Ring
@@ -61,12 +61,20 @@ class Homology:
         """A cycle for each basis element of H_k, int64 [rank + torsion, n_k].
 
         Over Q they are scaled to integers; over F_p the entries are from 0 to p - 1.
+
+        Raises:
+            UnsupportedError: an entry is beyond int64, as after boundaries of large entries.
         """
         left = self._reduced.left.get(degree, [])
         rows = []
         for small in self._basis(degree).generators:
             cycle: Chain = {i: value for i, value in zip(left, small, strict=True) if value}
             rows.append(self._dense(degree, self._reduced.lift(degree, cycle)))
+        if any(not -(2**63) <= value < 2**63 for row in rows for value in row):
+            raise UnsupportedError(
+                f"generators of H_{degree} have entries beyond int64; group({degree}) is exact, "
+                "and generators over F_p fit"
+            )
         return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.complex.count(degree))
 
     def coordinates(self, degree: int, cycle: Tensor | Sequence[Number]) -> list[Number]:
