@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.evaluation.diagnostics import curvature_summary, head_structure
 from adaptive_attention_tiling.mathematics.graph import Graph
 
@@ -69,6 +70,11 @@ def test_attention_that_is_spread_ends_its_classes_early():
     lengths = [structure(s, top_k=6).persistence.total_persistence[0] for s in (sharp, flat)]
     # Nodes come at 1 and join where attention between them begins: late if it is spread.
     assert lengths[1] > lengths[0]
+
+
+def test_fewer_bottlenecks_than_none_are_told():
+    with pytest.raises(ArgumentError, match="bottlenecks: got -1"):
+        curvature_summary(Graph.cycle(5), -1)
 
 
 def test_causal_heads_and_short_texts():

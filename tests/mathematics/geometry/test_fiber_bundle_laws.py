@@ -174,6 +174,13 @@ def test_transport_over_charts_composes_and_goes_along_with_frames(name):
     torch.testing.assert_close(crossed @ ends[0], ends[1] @ found, rtol=0, atol=1e-13)
 
 
+def test_no_points_are_no_error():
+    none = torch.zeros(0, 3, dtype=torch.float64)
+    bundle = monopole_bundle(1)
+    assert bundle.curvature(none).shape == (0, 2, 2, 1, 1)
+    assert bundle.connection_form(TangentVector(none, none)).shape == (0, 1, 1)
+
+
 def test_a_batch_is_its_rows():
     bundle = named("tangent S2")
     start, end = sphere_points(bundle, 3), sphere_points(bundle, 3)

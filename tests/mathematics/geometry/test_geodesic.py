@@ -82,6 +82,17 @@ def test_transport_keeps_inner_products_and_the_geodesic_itself(name):
     torch.testing.assert_close(manifold.inner(q, *carried), inner, rtol=0, atol=1e-9)
 
 
+def test_many_tangents_are_carried_along_few_geodesics():
+    """[5, 2, 2] along [2, 2], and [5, 2] along one; each as if it were alone."""
+    manifold, _, p, q = PAIRS["sphere"]
+    tangents = doubles(*torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(2)).tolist())
+    carried = manifold.transport(p, q, tangents)
+    each = torch.stack([manifold.transport(p, q, tangent) for tangent in tangents])
+    torch.testing.assert_close(carried, each, rtol=0, atol=1e-13)
+    one = manifold.transport(p[0], q[0], tangents[:, 0])
+    torch.testing.assert_close(one, each[:, 0], rtol=0, atol=1e-10)
+
+
 def test_far_points_are_reached_by_way_of_nearer_ones():
     """Where Newton's method from the straight line finds nothing."""
     p, q = doubles(0, 1), doubles(5, 1)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
-from adaptive_attention_tiling.mathematics.geometry.graph_curvature import (
+from adaptive_attention_tiling.mathematics.geometry import (
     balanced_forman_curvature,
     lin_lu_yau_curvature,
-    minimum_cost,
     ollivier_curvature,
 )
+from adaptive_attention_tiling.mathematics.geometry.graph_curvature import minimum_cost
 from adaptive_attention_tiling.mathematics.graph import Graph
 
 

@@ -208,6 +208,12 @@ def test_points_that_are_none_are_told(point, message):
         sphere().log(point, S)
 
 
+@pytest.mark.parametrize("indices", ["lx", "l", "lll", ""])
+def test_indices_that_a_tensor_does_not_have_are_told(indices):
+    with pytest.raises(ArgumentError, match=rf"indices: got '{indices}', expected 2 of"):
+        sphere().covariant_differential(sphere().metric_matrix, S, indices)
+
+
 def test_wrong_options_are_told():
     with pytest.raises(ArgumentError, match="signature: got lorentz"):
         RiemannianStructure(lambda x: x, 2, signature="lorentz")

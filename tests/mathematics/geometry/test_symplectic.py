@@ -251,6 +251,13 @@ def test_wrong_use_is_told(use, message):
         use()
 
 
+def test_no_points_are_no_error():
+    form, none = SymplecticForm.standard(2), torch.zeros(0, 4)
+    form.check(none)
+    assert form.darboux_frame(none).shape == (0, 4, 4)
+    assert symplectic_projection(form.matrix(none)).shape == (0, 4, 4)
+
+
 def test_matrices_too_far_from_symplectic_are_told():
     with pytest.raises(CorrectnessError, match="no symplectic factor after 30 iterations"):
         symplectic_projection(torch.diag(torch.tensor([2.0, -0.3], dtype=torch.float64)))

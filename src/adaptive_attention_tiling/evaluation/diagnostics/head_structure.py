@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...errors import ArgumentError
 from ...mathematics.arithmetic import ZetaSummary, zeta_summary
-from ...mathematics.geometry.graph_curvature import balanced_forman_curvature
+from ...mathematics.geometry import balanced_forman_curvature
 from ...mathematics.graph import Graph
 from ...mathematics.topology import PersistenceSummary, persistence_summary
 from .attention_graph import attention_graph
@@ -71,6 +72,8 @@ def head_structure(
 
 def curvature_summary(graph: Graph, bottlenecks: int = 3) -> CurvatureSummary:
     """Mean, least and share of negative curvature, and the edges where it is lowest."""
+    if bottlenecks < 0:
+        raise ArgumentError("bottlenecks", bottlenecks, "a number >= 0", "pass bottlenecks=3")
     values = balanced_forman_curvature(graph)
     if not len(values):
         return CurvatureSummary(0.0, 0.0, 0.0, ())

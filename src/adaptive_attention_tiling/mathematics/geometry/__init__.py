@@ -18,6 +18,11 @@ from .fiber_bundle import (
 )
 from .frechet_mean import frechet_mean, point_between
 from .geodesic import GeodesicFlow
+from .graph_curvature import (
+    balanced_forman_curvature,
+    lin_lu_yau_curvature,
+    ollivier_curvature,
+)
 from .integration import Integration
 from .learned_metric import LearnedMetric
 from .lorentz import Lorentz
@@ -27,7 +32,12 @@ from .product import ProductManifold
 from .riemannian import RiemannianStructure
 from .spd import PositiveDefinite
 from .sphere import Sphere
-from .symplectic import SymplecticForm, symplectic_defect, symplectic_projection
+from .symplectic import (
+    SymplecticForm,
+    lagrangian_defect,
+    symplectic_defect,
+    symplectic_projection,
+)
 
 __all__ = [
     "AbstractManifold",
@@ -49,11 +59,15 @@ __all__ = [
     "StructureGroup",
     "SymplecticForm",
     "TangentVector",
+    "balanced_forman_curvature",
     "ball_from_lorentz",
     "frechet_mean",
     "holonomy_defect",
+    "lagrangian_defect",
+    "lin_lu_yau_curvature",
     "lorentz_from_ball",
     "monopole_bundle",
+    "ollivier_curvature",
     "point_between",
     "rotary_bundle",
     "sphere_atlas",

@@ -130,7 +130,7 @@ def carried(connection: Callable[[Tensor], Tensor], along: Arc, tangent: Tensor)
     system = system.flatten(-4, -3).flatten(-2) + torch.eye(count * n).to(turn)
     tangent = tangent.expand(torch.broadcast_shapes(tangent.shape, (*turn.shape[:-3], n)))
     start = tangent[..., None, :].expand(*tangent.shape[:-1], count, n).flatten(-2)
-    w = torch.linalg.solve(system, start).unflatten(-1, (count, n))
+    w = torch.linalg.solve(system, start[..., None])[..., 0].unflatten(-1, (count, n))
     return tangent - torch.einsum("a,...akj,...aj->...k", along.rule.once_whole, turn, w)
 
 

@@ -140,6 +140,11 @@ class AbstractManifold(abc.ABC):
         vector field, "ll" for the metric, "" for a function.
         """
         value, derivative = jacobian(tensor_field, coordinates)
+        found = value.dim() - coordinates.dim() + 1
+        if len(indices) != found or not set(indices) <= {"u", "l"}:
+            raise ArgumentError(
+                "indices", repr(indices), f"{found} of 'u' and 'l'", "name each index of the field"
+            )
         gamma = self.christoffel_symbols(coordinates)
         return curvature.covariant_differential(gamma, value, derivative, indices)
 

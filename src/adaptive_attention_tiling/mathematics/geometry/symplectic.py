@@ -73,6 +73,8 @@ class SymplecticForm:
         and closed within eps^(2/5) of its largest derivative or entry.
         """
         form = self._checked_matrix(z)
+        if not form.numel():
+            return
         forgiven = math.pow(torch.finfo(form.dtype).eps, 0.4)
         scale = form.detach().abs().amax((-2, -1))
         uneven = (form + form.mT).detach().abs().amax((-2, -1))

@@ -96,6 +96,8 @@ class Atlas:
         Raises:
             ArgumentError: no chart holds them all.
         """
+        if not points.numel():
+            return self.charts[0]
         margins = self.margins(points).view(-1, len(self.charts)).amin(0)
         if bool(margins.max() <= 0):
             raise ArgumentError(
