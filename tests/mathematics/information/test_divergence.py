@@ -174,6 +174,18 @@ def test_a_generator_that_is_learnt_has_its_gradient():
         assert not bregman_divergence(negative_entropy, P, Q).requires_grad
 
 
+def test_nearly_equal_distributions_are_a_rounding_apart_but_for_distances():
+    """In float32, with logits 1e-4 apart: KL is 4e-9, less than eps."""
+    logits, step = torch.randn(2, 500, 16, dtype=torch.float64)
+    p, q = logits.softmax(-1), (logits + 1e-4 * step).softmax(-1)
+    for divergence in (kl_divergence, jensen_shannon_divergence):
+        single = divergence(p.float(), q.float())
+        assert bool((single < 0).any())
+        torch.testing.assert_close(single.double(), divergence(p, q), rtol=0, atol=3e-7)
+    single = hellinger_distance(p.float(), q.float())
+    torch.testing.assert_close(single.double(), hellinger_distance(p, q), rtol=1e-2, atol=0)
+
+
 def test_distances_among_them_have_no_shortcuts():
     p, q, r = points(500, 4), points(500, 4), points(500, 4)
     for distance in (

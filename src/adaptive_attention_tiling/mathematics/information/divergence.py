@@ -3,6 +3,10 @@
 p and q are probabilities along the last axis, which broadcast over the axes before it; with
 `log_space=True` they are log-probabilities, which do not underflow. What p rules out adds nothing
 (0 log 0 = 0); where p has weight and q has none, a divergence that needs p / q is infinite.
+
+Sums of logarithms are rounded by about eps: of nearly equal p and q they may come out below 0, so
+clamp them before a root is taken. `hellinger_distance` keeps its digits there, as the Fisher-Rao
+distance does.
 """
 
 from __future__ import annotations
