@@ -207,6 +207,8 @@ def test_uncertainty_relations_hold(rank):
     sums, bound = maassen_uffink(state, a, b)
     assert bool((sums >= bound - 1e-13).all())
     assert float(bound) > 0.05
+    ends = maassen_uffink(pure_state(torch.eye(2, dtype=torch.complex128)[0]), Z, X)
+    torch.testing.assert_close(*ends)
     qubits = mixed(50, size=2, rank=1)
     torch.testing.assert_close(*robertson_schroedinger(qubits, X, hermitian(2, 2)))
 

@@ -51,6 +51,7 @@ from .measurement import (
     variance,
 )
 from .path_integral import PathIntegralFramework, mehler_kernel
+from .path_sampling import SampledMean, SampledPaths, sample_paths, sampled_mean
 from .preparation import amplitude_state, angle_state, ensemble_state
 from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
 
@@ -62,6 +63,8 @@ __all__ = [
     "Measurement",
     "PathIntegralFramework",
     "QuantumStateSpace",
+    "SampledMean",
+    "SampledPaths",
     "amplitude_damping",
     "amplitude_state",
     "angle_state",
@@ -106,6 +109,8 @@ __all__ = [
     "relative_entropy",
     "renyi_entropy",
     "robertson_schroedinger",
+    "sample_paths",
+    "sampled_mean",
     "trace_distance",
     "variance",
     "von_neumann_entropy",

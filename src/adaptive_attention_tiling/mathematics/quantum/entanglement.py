@@ -81,7 +81,7 @@ def projector_witness(
         dimensions: d_0, d_1 with product d.
 
     Bourennane et al., Experimental detection of multipartite entanglement using witness operators
-    (2004), equation 3.
+    (2004).
     """
     projector = pure_state(vector)
     if len(dimensions) != 2 or math.prod(dimensions) != vector.shape[-1]:
@@ -108,7 +108,7 @@ def decomposable_witness(
     tr(W sigma) = <v| sigma^T_A |v> >= 0 for every separable sigma, so that a negative value proves
     rho entangled. W is a constant: no gradient reaches it.
 
-    Lewenstein et al., Optimization of entanglement witnesses (2000), section II.
+    Lewenstein et al., Optimization of entanglement witnesses (2000).
     """
     check_density_matrix(state)
     vectors = torch.linalg.eigh(partial_transpose(state.detach(), dimensions, factors)).eigenvectors

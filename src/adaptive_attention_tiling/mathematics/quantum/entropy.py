@@ -39,7 +39,7 @@ def renyi_entropy(state: Complex[Tensor, "*b d d"], order: float) -> Float[Tenso
         state: rho.
         order: a, from 0 to infinity.
 
-    Müller-Lennert et al., On quantum Rényi entropies (2013), equation 2.
+    Müller-Lennert et al., On quantum Rényi entropies (2013).
     """
     if not order >= 0:
         raise ArgumentError("order", order, "a number >= 0", "pass order=2.0")

@@ -112,7 +112,7 @@ def bessel_ratio(x: Float[Tensor, "*b"], order: int) -> Float[Tensor, "*b"]:
 
     The continued fraction is begun far enough out for all digits; nothing cancels in it.
 
-    Amos, Computation of modified Bessel functions and their ratios (1974), equation 9.
+    Amos, Computation of modified Bessel functions and their ratios (1974).
     """
     far = order + 30 + int(8 * math.sqrt(float(x.detach().max()))) if x.numel() else order
     ratio = torch.zeros_like(x)
@@ -138,7 +138,7 @@ def zero_dimensional_partition_function(
     """
     if not half_width > 0 or points < 2:
         raise ArgumentError(
-            "points", f"{points} to {half_width}", "2 or more, width > 0", "add some"
+            "points", f"{points} to {half_width}", "2 or more, up to a width > 0", "add points"
         )
     places = torch.linspace(-half_width, half_width, points, dtype=torch.float64)
     weights = torch.exp(-action(places))
@@ -170,7 +170,7 @@ def hopping_chain_correlations(
             "length",
             f"{length} at filling {filling}",
             "at least 1, filling inside of 0 to 1",
-            "see",
+            "half filling is 0.5",
         )
     site = torch.arange(length, dtype=dtype)
     return filling * torch.sinc(filling * (site[:, None] - site))

@@ -54,7 +54,7 @@ def berry_curvature(
 ) -> Float[Tensor, "*b p p"]:
     """F_ij = d_i A_j - d_j A_i = -2 Im Q_ij of Berry's connection A_i = i <psi|d_i psi>.
 
-    Berry, Quantal phase factors accompanying adiabatic changes (1984), equations 7 to 9.
+    Berry, Quantal phase factors accompanying adiabatic changes (1984).
     """
     return -2 * quantum_geometric_tensor(family, parameters).imag
 
@@ -67,7 +67,7 @@ def berry_phase(loop: Complex[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     Args:
         loop: the states in order, without the first one again; at least 3.
 
-    Pancharatnam (1956); Resta, Manifestations of Berry's phase (2000), equation 11.
+    Pancharatnam (1956); Resta, Manifestations of Berry's phase (2000).
     """
     if loop.dim() < 2 or loop.shape[-2] < 3 or not loop.is_complex():
         raise ArgumentError(

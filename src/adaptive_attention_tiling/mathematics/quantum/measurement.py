@@ -111,7 +111,7 @@ def robertson_schroedinger(
 
     The right side is |<A_0 B_0>|^2; both are equal for every pure qubit.
 
-    Schrödinger, Zum Heisenbergschen Unschärfeprinzip (1930), equation 9.
+    Schrödinger, Zum Heisenbergschen Unschärfeprinzip (1930).
     """
     _check(state, one)
     _check(state, other)
@@ -128,8 +128,8 @@ def maassen_uffink(
     With equal eigenvalues, outcomes are projectors and |P_j Q_k| (largest singular value) takes the
     place of |<a_j|b_k>|.
 
-    Maassen and Uffink, Generalized entropic uncertainty relations (1988), equation 9; Krishna and
-    Parthasarathy, An entropic uncertainty principle for quantum measurements (2002), theorem 2.1.
+    Maassen and Uffink, Generalized entropic uncertainty relations (1988); Krishna and
+    Parthasarathy, An entropic uncertainty principle for quantum measurements (2002).
     """
     first, second = measure(state, one), measure(state, other)
     products = first.projectors[:, None] @ second.projectors

@@ -74,7 +74,7 @@ class PathIntegralFramework:
             euclidean: which of the two.
             periodic: x_0 follows x_(n-1).
 
-        Feynman and Hibbs (1965), equations 2-21 and 10-68.
+        Feynman and Hibbs (1965), chapters 2 and 10.
         """
         _check_positive("duration", duration)
         if path.dim() < 1 or path.shape[-1] < 2:
@@ -134,7 +134,7 @@ class PathIntegralFramework:
             final: y.
             time: t.
 
-        Feynman and Hibbs (1965), equation 4-59.
+        Feynman and Hibbs (1965), chapter 4.
         """
         if not complex(time).real > 0:
             raise ArgumentError(
@@ -152,7 +152,7 @@ class PathIntegralFramework:
     def partition_function(self, temperature: float | Tensor) -> Float[Tensor, "*b"]:
         """Z = tr exp(-H / T), temperature in units of energy.
 
-        Feynman and Hibbs (1965), equation 10-4.
+        Feynman and Hibbs (1965), chapter 10.
         """
         beta = _inverse(temperature, self.grid)
         energies = torch.linalg.eigvalsh(self.hamiltonian())
@@ -164,7 +164,8 @@ class PathIntegralFramework:
         The integral over all closed paths of N steps e = 1 / (T N), weighted with
         `action_functional`; Z_N = Z + O(N^-2). The grid's spacing must stay below sqrt(e / m).
 
-        Feynman and Hibbs (1965), equation 10-44; Trotter (1959).
+        Feynman and Hibbs (1965), chapter 10; Trotter, On the product of semi-groups
+        of operators (1959).
         """
         beta = float(_inverse(temperature, self.grid))
         if slices < 1:
@@ -196,7 +197,7 @@ class PathIntegralFramework:
             times: tau_k, from 0 to beta = 1 / temperature.
             temperature: in units of energy.
 
-        Feynman and Hibbs (1965), section 7-1 and 10-2.
+        Feynman and Hibbs (1965), chapters 7 and 10.
         """
         beta = float(_inverse(temperature, self.grid))
         if not operators or len(operators) != len(times):
@@ -288,13 +289,16 @@ def mehler_kernel(
     The harmonic oscillator's propagator at Euclidean time t; t = i T + 0 is real time T, up to
     T = pi / w (beyond it the root has another sign). frequency = 0 is the free particle.
 
-    Feynman and Hibbs (1965), problem 3-8 and equation 10-45.
+    Feynman and Hibbs (1965), problem 3-8 and chapter 10.
     """
     _check_positive("mass", mass)
     moment = complex(time)
     if frequency < 0 or moment == 0 or moment.real < 0:
         raise ArgumentError(
-            "time", f"{time} with frequency {frequency}", "Re t >= 0, frequency >= 0", "see above"
+            "time",
+            f"{time} with frequency {frequency}",
+            "Re t >= 0, frequency >= 0",
+            "turn time around",
         )
     if frequency == 0:
         scale = mass / moment
