@@ -142,6 +142,16 @@ def test_a_batch_is_its_points_one_by_one():
 HALF = Fraction(1, 2)
 
 
+def test_the_completed_function_has_a_value_at_zero():
+    # Lambda(0) = Lambda(1) = sqrt(5) L(1), by Dirichlet's formula 2 ln of the golden ratio.
+    character = kronecker_character(5)
+    points = torch.tensor([0.0, 1e-9, 0.2], dtype=DOUBLE, requires_grad=True)
+    found = completed_dirichlet_l(character, points).real
+    assert float(found[0].detach()) == pytest.approx(2 * math.log(GOLDEN_RATIO), rel=1e-14)
+    torch.testing.assert_close(found, completed_dirichlet_l(character, 1 - points).real)
+    assert torch.autograd.gradcheck(lambda s: completed_dirichlet_l(character, s).real, points)
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [

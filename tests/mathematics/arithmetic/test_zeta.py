@@ -81,6 +81,11 @@ def test_the_left_half_plane_against_mpmath():
     torch.testing.assert_close(riemann_zeta(s), expected, rtol=1e-13, atol=1e-14)
 
 
+def test_far_left_gamma_alone_would_overflow():
+    s = torch.tensor([-171.0, -200.5 + 2j], dtype=torch.cdouble)
+    torch.testing.assert_close(riemann_zeta(s), of_mpmath(mpmath.zeta, s), rtol=2e-12, atol=0)
+
+
 def test_the_functional_equation_inside_the_strip():
     # Both sides are summed by Euler and Maclaurin: nothing here is reflected.
     s = random_points(40, 1, 20, seed=3)

@@ -202,10 +202,19 @@ def completed_dirichlet_l(
 ) -> Complex[Tensor, "*b"]:
     """Lambda(s, chi) = (q/pi)^((s+k)/2) Gamma((s+k)/2) L(s, chi), k the parity, chi primitive.
 
-    Lambda(s, chi) = W Lambda(1 - s, conjugate of chi),    W = `root_number`.
+    Lambda(s, chi) = W Lambda(1 - s, conjugate of chi),    W = `root_number`. So it is read near 0,
+    where Gamma(s/2) has a pole and L(s, chi) of even chi a zero.
     """
     s = as_complex(s)
-    character.root_number()
+    root = character.root_number().to(s)
+    near = s.abs() < 0.25
+    if character.is_principal or not bool(near.any()):
+        return _gamma_times_l(character, s)
+    mirrored = root * _gamma_times_l(character.conjugate(), 1 - torch.where(near, s, 0))
+    return torch.where(near, mirrored, _gamma_times_l(character, torch.where(near, 1, s)))
+
+
+def _gamma_times_l(character: DirichletCharacter, s: Tensor) -> Tensor:
     half = (s + character.parity) / 2
     scale = torch.exp(half * math.log(character.modulus / math.pi))
     return scale / reciprocal_gamma(half) * dirichlet_l(character, s)

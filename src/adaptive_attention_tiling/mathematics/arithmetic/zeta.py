@@ -79,8 +79,8 @@ def riemann_zeta(s: Shaped[Tensor, "*b"]) -> Complex[Tensor, "*b"]:
     right = torch.where(left, 1 - s, s)
     value = hurwitz_zeta(right, 1.0)
     safe = torch.where(left, s, torch.zeros_like(s))
-    factor = torch.exp(safe * math.log(2) + (safe - 1) * math.log(math.pi))
-    factor = factor * (math.pi / 2 * safe).sin() * complex_log_gamma(1 - safe).exp()
+    powers = safe * math.log(2) + (safe - 1) * math.log(math.pi)
+    factor = (powers + complex_log_gamma(1 - safe)).exp() * (math.pi / 2 * safe).sin()
     return torch.where(left, factor * value, value)
 
 
