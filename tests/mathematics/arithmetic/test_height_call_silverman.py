@@ -228,6 +228,10 @@ def test_determinants_are_exact():
         (lambda: arithmetic_height((1, 2, 3), EllipticCurve(0, 0, 1, -1, 0)), r"expected \(x, y\)"),
         (lambda: green_function(torch.ones(2), torch.ones(2), torch.ones(2)), "d >= 2"),
         (lambda: green_function(torch.ones(3), torch.ones(3), torch.zeros(2)), "point: "),
+        (
+            lambda: green_function(torch.full((3,), math.nan), torch.ones(3), torch.ones(2)),
+            "numerator: got NaN",
+        ),
     ],
 )
 def test_what_has_no_dynamical_height_is_told(call, message):

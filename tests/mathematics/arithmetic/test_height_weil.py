@@ -159,6 +159,7 @@ def test_exponential_heights_are_the_maxima_of_a_streamed_softmax():
         (lambda: archimedean_height(torch.tensor([torch.nan, 1.0])), "point: got NaN"),
         (lambda: archimedean_height(torch.tensor([1, 2])), "point: got torch.int64"),
         (lambda: smooth_archimedean_height(torch.ones(2), 0.0), "sharpness: got 0.0"),
+        (lambda: smooth_archimedean_height(torch.ones(2), math.inf), "sharpness: got inf"),
     ],
 )
 def test_what_has_no_height_is_told(call, message):

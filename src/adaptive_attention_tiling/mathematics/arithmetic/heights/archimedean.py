@@ -31,8 +31,8 @@ def smooth_archimedean_height(
         point: real coordinates on the last axis, not all 0.
         sharpness: s > 0; as s grows the height becomes `archimedean_height`.
     """
-    if not sharpness > 0:
-        raise ArgumentError("sharpness", sharpness, "a number > 0", "pass sharpness=8.0")
+    if not 0 < sharpness < torch.inf:
+        raise ArgumentError("sharpness", sharpness, "a finite number > 0", "pass sharpness=8.0")
     sizes = _checked(point).abs()
     logs = torch.where(sizes > 0, sizes, 1).log()
     logs = torch.where(sizes > 0, logs, -torch.inf)

@@ -108,6 +108,9 @@ def _checked_degree(numerator: Tensor, denominator: Tensor, point: Tensor) -> in
         raise ArgumentError(
             "point", f"{point.dtype} {list(point.shape)}", "[*b, 2]", "pass (X, Z) = (x, 1)"
         )
+    for name, values in (("numerator", numerator), ("denominator", denominator)):
+        if not bool(values.detach().isfinite().all()):
+            raise ArgumentError(name, "NaN or infinity", "finite coefficients", "check the map")
     size = point.detach().abs().sum(-1)
     if not bool((size > 0).all()) or not bool(size.isfinite().all()):
         raise ArgumentError(
