@@ -48,6 +48,12 @@ CRYSTALS = {
         4,
     ),
     "no symmetry p1": (orthogonal(1.0, 1.0), [[0.0, 0], [0.1, 0.23], [0.31, 0.4]], [0, 1, 2], 1),
+    "three kinds in line": (
+        orthogonal(1.0, 1.0),
+        [[0.0, 0], [0.2, 0], [-0.2, 0]],
+        [0, 1, 2],
+        2,
+    ),
     "two cells of SC": (orthogonal(1.0, 1.0, 2.0), [[0.0, 0, 0], [0, 0, 0.5]], [0, 0], 32),
 }
 
@@ -59,6 +65,8 @@ def test_golden_numbers_of_operations(lattice, positions, species, count):
     positions, species = real(positions), torch.tensor(species)
     rotations, translations = symmetry_operations(lattice, positions, species)
     assert len(rotations) == len(translations) == count
+    assert float(translations.min()) >= 0
+    assert float(translations.max()) < 1
     metric = lattice @ lattice.T
     kept = rotations.double() @ metric @ rotations.double().mT
     torch.testing.assert_close(kept, metric.expand_as(kept), rtol=0, atol=1e-12)

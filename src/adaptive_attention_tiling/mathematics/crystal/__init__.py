@@ -22,22 +22,27 @@ from .lattice import (
     reciprocal_lattice,
     simple_cubic,
 )
+from .periodicity import Periodicity, profile_period
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
+from .point_pattern import DetectedLattice, detect_lattice
 from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 
 __all__ = [
     "BrillouinZone",
     "ChainModes",
+    "DetectedLattice",
     "FixedPoint",
     "HyperchargeAnomalies",
+    "Periodicity",
     "Reduction",
     "SymmetryOperations",
     "TightBinding",
     "anomaly_polynomial",
     "body_centred_cubic",
     "density_of_states",
+    "detect_lattice",
     "diatomic_chain",
     "dynamical_matrix",
     "face_centred_cubic",
@@ -55,6 +60,7 @@ __all__ = [
     "orthogonal",
     "phonon_modes",
     "plane_wave_hamiltonian",
+    "profile_period",
     "reciprocal_lattice",
     "renormalization_flow",
     "simple_cubic",

@@ -145,7 +145,7 @@ def lattice_system(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) -> st
 
     In the plane 2 oblique, 4 rectangular (primitive or centred), 8 square, 12 hexagonal; in space
     2 triclinic, 4 monoclinic, 8 orthorhombic, 12 rhombohedral, 16 tetragonal, 24 hexagonal,
-    48 cubic (primitive, body-centred or face-centred, by 6, 8 or 12 nearest neighbours).
+    48 cubic (primitive, body-centred or face-centred, by how closely it packs).
 
     Args:
         lattice: primitive vectors as rows.
@@ -171,10 +171,10 @@ def lattice_system(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) -> st
     }
     name = systems[len(lattice)].get(order, f"of order {order}")
     if name == "cubic":
-        lengths = (whole_vectors(3, 2).to(basis) @ basis).norm(dim=1)
-        lengths = lengths[lengths > 0]
-        nearest = int((lengths <= lengths.min() * (1 + math.sqrt(tolerance))).sum())
-        name = {6: "simple cubic", 8: "body-centred cubic", 12: "face-centred cubic"}[nearest]
+        # Shortest length cubed over the cell's volume: 1, 3 sqrt(3) / 4 and sqrt(2).
+        packing = float(basis[0].norm() ** 3 / torch.linalg.det(basis).abs())
+        kinds = {1.0: "simple", 0.75 * math.sqrt(3): "body-centred", math.sqrt(2): "face-centred"}
+        name = kinds[min(kinds, key=lambda value: abs(value - packing))] + " cubic"
     if name == "rectangular" and abs(float(basis[0] @ basis[1])) > tolerance * float(
         basis[1].square().sum()
     ):
