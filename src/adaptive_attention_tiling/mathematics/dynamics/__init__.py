@@ -38,6 +38,7 @@ from .reaction_diffusion import (
     swift_hohenberg_energy,
 )
 from .reaction_kinetics import AllenCahn, Brusselator, FisherKPP, GrayScott, Schnakenberg
+from .ricci_flow import RotationalFlow, rotational_curvatures, rotational_ricci_flow
 from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "PatternDynamics",
     "PeriodicGrid",
     "Regulator",
+    "RotationalFlow",
     "Schnakenberg",
     "SemilinearFlow",
     "StabilityMetrics",
@@ -90,6 +92,8 @@ __all__ = [
     "ricci_flow_extinction",
     "ricci_flow_hyperbolic",
     "ricci_flow_sphere",
+    "rotational_curvatures",
+    "rotational_ricci_flow",
     "split_orbit",
     "swift_hohenberg",
     "swift_hohenberg_energy",
