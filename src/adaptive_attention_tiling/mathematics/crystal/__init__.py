@@ -22,10 +22,12 @@ from .lattice import (
     reciprocal_lattice,
     simple_cubic,
 )
+from .period_doubling import PeriodDoubling, feigenbaum_function, period_doubling
 from .periodicity import Periodicity, profile_period
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
 from .point_pattern import DetectedLattice, detect_lattice
+from .similarity import similarity_dimension
 from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 
@@ -35,6 +37,7 @@ __all__ = [
     "DetectedLattice",
     "FixedPoint",
     "HyperchargeAnomalies",
+    "PeriodDoubling",
     "Periodicity",
     "Reduction",
     "SymmetryOperations",
@@ -46,6 +49,7 @@ __all__ = [
     "diatomic_chain",
     "dynamical_matrix",
     "face_centred_cubic",
+    "feigenbaum_function",
     "fixed_point",
     "graphene",
     "hexagonal",
@@ -58,11 +62,13 @@ __all__ = [
     "minkowski_reduced",
     "nearest_neighbours",
     "orthogonal",
+    "period_doubling",
     "phonon_modes",
     "plane_wave_hamiltonian",
     "profile_period",
     "reciprocal_lattice",
     "renormalization_flow",
+    "similarity_dimension",
     "simple_cubic",
     "ssh_chain",
     "symmetry_operations",
