@@ -31,9 +31,12 @@ def sliced_moments(framework, beta, slices):
 
 
 def test_means_over_sampled_paths_are_those_of_the_transfer_matrix():
-    found = sample_paths(QUARTIC, 1.0, 8, chains=256, draws=60, burn_in=20, generator=seeded(0))
-    assert found.paths.shape == (256, 60, 8)
-    assert 0.6 < found.acceptance < 0.999
+    found = sample_paths(
+        QUARTIC, 1.0, 8, chains=256, draws=100, burn_in=20, leapfrog_steps=8, step_length=0.72,
+        generator=seeded(0),
+    )  # fmt: skip
+    assert found.paths.shape == (256, 100, 8)
+    assert 0.5 < found.acceptance < 0.95
     square, across = sliced_moments(QUARTIC, 1.0, 8)
     for series, exact in [
         (found.paths.square().mean(-1), square),
@@ -42,7 +45,7 @@ def test_means_over_sampled_paths_are_those_of_the_transfer_matrix():
     ]:
         mean = sampled_mean(series)
         assert abs(mean.value - exact) < 4 * mean.error
-        assert mean.error < 0.02
+        assert mean.error < 0.025
     again = sample_paths(QUARTIC, 1.0, 8, chains=4, draws=3, burn_in=1, generator=seeded(5))
     same = sample_paths(QUARTIC, 1.0, 8, chains=4, draws=3, burn_in=1, generator=seeded(5))
     assert torch.equal(again.paths, same.paths)
@@ -72,6 +75,7 @@ def test_a_constant_has_no_error():
 MISUSED = {
     "temperature": (lambda: sample_paths(QUARTIC, 0.0, 8), "temperature: got 0.0"),
     "slices": (lambda: sample_paths(QUARTIC, 1.0, 0), "slices: got 0"),
+    "step": (lambda: sample_paths(QUARTIC, 1.0, 8, step_length=2.0), "step_length: got 2.0"),
     "draws": (lambda: sample_paths(QUARTIC, 1.0, 4, draws=0), "draws: got 0"),
     "series": (lambda: sampled_mean(torch.ones(3)), r"series: got \[3\]"),
     "NaN": (lambda: sampled_mean(torch.ones(3, 3) * math.nan), "series: got .* or NaN"),

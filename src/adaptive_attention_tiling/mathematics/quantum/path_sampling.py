@@ -45,6 +45,7 @@ def sample_paths(
     draws: int = 200,
     burn_in: int = 50,
     leapfrog_steps: int = 10,
+    step_length: float = 0.4,
     generator: torch.Generator | None = None,
 ) -> SampledPaths:
     """Closed paths of N slices with weight e^(-S), by hybrid Monte Carlo.
@@ -61,7 +62,8 @@ def sample_paths(
         chains: run at once, independent of each other.
         draws: kept of each chain.
         burn_in: left out before.
-        leapfrog_steps: of one move; their length is 0.4 sqrt(e / m), give or take a fifth.
+        leapfrog_steps: of one move.
+        step_length: of each, in units of sqrt(e / m), give or take a fifth; stable below 0.8.
         generator: of random numbers.
 
     Duane, Kennedy, Pendleton and Roweth, Hybrid Monte Carlo (1987).
@@ -73,7 +75,9 @@ def sample_paths(
         if value < 1:
             raise ArgumentError(name, value, "at least 1", f"pass {name}=16")
     duration = 1 / temperature
-    length = 0.4 * math.sqrt(duration / slices / framework.mass)
+    if not 0 < step_length < 0.8:
+        raise ArgumentError("step_length", step_length, "above 0, below 0.8", "pass 0.4")
+    length = step_length * math.sqrt(duration / slices / framework.mass)
     path = torch.zeros(chains, slices, dtype=framework.grid.dtype)
     kept, accepted = [], 0.0
     for move in range(burn_in + draws):
