@@ -98,7 +98,7 @@ def test_control_holds_an_unstable_rest_and_keeps_its_bounds():
     current = rest + 0.1 * (WAVE * system.grid.coordinates()).cos()
     system.step = 0.2
     bounds = [Box(lower=-0.05), Box(upper=0.04)]
-    found = system.pattern_control(current, rest, bounds, steps=6, iterations=20)
+    found = system.pattern_control(current, rest, bounds, steps=6, iterations=10)
     assert float(found.forces.max()) <= 0.04
     assert float(found.forces.min()) >= -0.05
     assert all(b <= a for a, b in zip(found.objectives, found.objectives[1:], strict=False))
@@ -106,7 +106,7 @@ def test_control_holds_an_unstable_rest_and_keeps_its_bounds():
     torch.testing.assert_close(found.path[0], current)
     assert float((found.path[-1] - rest).norm()) < 0.5 * float((alone - rest).norm())
     bounded = found.objectives[-1]
-    free = system.pattern_control(current, rest, steps=6, iterations=20)
+    free = system.pattern_control(current, rest, steps=6, iterations=10)
     assert free.objectives[-1] < bounded
 
 

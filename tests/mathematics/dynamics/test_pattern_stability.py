@@ -166,9 +166,9 @@ def circle(x, pull=1.0):
 
 @pytest.mark.parametrize("pull", [0.2, -0.1])
 def test_floquet_multipliers_of_a_circle(pull):
-    found = floquet_multipliers(lambda x: circle(x, pull), pair(1.0, 0.0), 2 * math.pi, steps=80)
+    found = floquet_multipliers(lambda x: circle(x, pull), pair(1.0, 0.0), 2 * math.pi, steps=50)
     wanted = sorted([1, math.exp(-4 * math.pi * pull)], reverse=True)
-    assert found.real.tolist() == pytest.approx(wanted, rel=1e-5)
+    assert found.real.tolist() == pytest.approx(wanted, rel=1e-4)
     assert float(found.imag.abs().max()) < 1e-12
 
 
@@ -179,12 +179,12 @@ def test_monodromy_obeys_liouville_and_finite_differences():
         )
 
     start = torch.tensor([1.0, 2.0, 20.0], dtype=DOUBLE)
-    end, matrix = monodromy_matrix(lorenz, start, 0.2, steps=30)
-    wanted = math.exp(-0.2 * (10 + 1 + 8 / 3))
+    end, matrix = monodromy_matrix(lorenz, start, 0.1, steps=12)
+    wanted = math.exp(-0.1 * (10 + 1 + 8 / 3))
     assert float(torch.linalg.det(matrix)) == pytest.approx(wanted, rel=1e-5)
     nudge = torch.tensor([0.0, 1e-6, 0.0], dtype=DOUBLE)
-    ahead = monodromy_matrix(lorenz, start + nudge, 0.2, steps=30)[0]
-    behind = monodromy_matrix(lorenz, start - nudge, 0.2, steps=30)[0]
+    ahead = monodromy_matrix(lorenz, start + nudge, 0.1, steps=12)[0]
+    behind = monodromy_matrix(lorenz, start - nudge, 0.1, steps=12)[0]
     torch.testing.assert_close((ahead - behind) / 2e-6, matrix[:, 1], rtol=1e-6, atol=1e-8)
     assert bool(end.isfinite().all())
 
