@@ -27,6 +27,7 @@ from .periodicity import Periodicity, profile_period
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
 from .point_pattern import DetectedLattice, detect_lattice
+from .refraction import RefractionSystem
 from .similarity import similarity_dimension
 from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
@@ -40,6 +41,7 @@ __all__ = [
     "PeriodDoubling",
     "Periodicity",
     "Reduction",
+    "RefractionSystem",
     "SymmetryOperations",
     "TightBinding",
     "anomaly_polynomial",
