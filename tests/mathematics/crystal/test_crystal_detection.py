@@ -90,8 +90,8 @@ def test_missing_points_are_borne():
 
 
 def test_scattered_points_have_no_lattice():
-    for seed in range(5):
-        points = torch.rand(150, 2, generator=seeded(seed), dtype=torch.float64)
+    for seed in range(3):
+        points = torch.rand(100, 2, generator=seeded(seed), dtype=torch.float64)
         with pytest.raises(ArgumentError, match="accept that there is no lattice"):
             detect_lattice(points)
 

@@ -31,6 +31,8 @@ def detect_lattice(
     pattern, there is a point near x + v: the autocorrelation of the pattern, corrected for its
     edge. The shortest independent ones are reduced and refitted. Patterns with several points a
     cell are found by their lattice, not by their nearest neighbours.
+    A pattern must be some six primitive vectors across: about 30 cells in the plane and 120 in
+    space.
 
     Args:
         points: m places; noise of up to a tenth of their distance and some missing points are
