@@ -32,7 +32,6 @@ import argparse
 import itertools
 import json
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -42,6 +41,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from circumstances import commit
 from torch.nn.functional import cross_entropy
 
 from adaptive_attention_tiling.data import SotuSpeeches
@@ -227,18 +227,9 @@ def mixing(run: dict[str, Any]) -> float:
 
 
 def circumstances() -> dict[str, str]:
-    commit = (
-        os.environ.get("AAT_COMMIT")
-        or subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    )
     return {
         "command": "python experiments/adaptive_system.py " + " ".join(sys.argv[1:]),
-        "commit": commit,
+        "commit": os.environ.get("AAT_COMMIT") or commit(),
         "machine": f"{processor()}, 1 thread, torch {torch.__version__}",
     }
 

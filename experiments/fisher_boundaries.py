@@ -32,10 +32,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +39,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from circumstances import circumstances
 from torch import Tensor
 
 from adaptive_attention_tiling.mathematics.information import CategoricalFisherRao
@@ -338,7 +335,10 @@ def main() -> None:
     parser.add_argument("--json", metavar="PATH", help="write the results there")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    document: dict[str, Any] = {**_circumstances(options.json), "text": options.text}
+    document: dict[str, Any] = {
+        **circumstances("fisher_boundaries.py", options.json),
+        "text": options.text,
+    }
     document["tokens"] = options.tokens
     for name, rows in (
         ("synthetic", synthetic),
@@ -360,21 +360,6 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [rounded(x) for x in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _circumstances(json_path: str | None) -> dict[str, Any]:
-    here = Path(__file__).parent
-    # Where the results go says nothing about them.
-    words = [word for word in sys.argv[1:] if word not in ("--json", json_path)]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
-    )
-    return {
-        "command": shlex.join(["python", "experiments/fisher_boundaries.py", *words]),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.processor() or platform.machine()}, one thread",
-        "torch": torch.__version__,
-    }
 
 
 if __name__ == "__main__":

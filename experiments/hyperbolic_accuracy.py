@@ -25,7 +25,6 @@ import importlib.util
 import json
 import math
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hyperbolic_truth as truth
 import mpmath
 import torch
+from circumstances import commit
 from hyperbolic_truth import BALL, LORENTZ, Form, Vector
 from torch import Tensor
 
@@ -270,16 +270,9 @@ def main() -> None:
             k: float(f"{v:.3g}") if math.isfinite(v) else None for k, v in row.worst.items()
         }
         rows.append(plain)
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     facts = {
         "command": f"python experiments/hyperbolic_accuracy.py --samples {options.samples}",
-        "commit": head.stdout.strip(),
+        "commit": commit(),
         "torch": torch.__version__,
         "dtype": "float32",
         "units": "relative to d: moved, distance, log, law; to 1: carry, turned; distances: others",

@@ -25,7 +25,6 @@ import itertools
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from circumstances import commit
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.optim import AdamW, Optimizer
@@ -266,16 +266,9 @@ def _flat(run: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _circumstances() -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
     return {
         "command": " ".join(["python experiments/splat_adaptation.py", *sys.argv[1:]]),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "torch": torch.__version__,
         "machine": f"one core, {platform.machine()}",
     }

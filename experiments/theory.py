@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from circumstances import commit
 
 from adaptive_attention_tiling.evaluation.theory import (
     cost_growth,
@@ -455,16 +455,9 @@ def plain(found: Any) -> Any:
 
 
 def circumstances(*, quick: bool) -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
     return {
         "command": "python experiments/theory.py" + " --quick" * quick,
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "torch": torch.__version__,
         "machine": f"one core, {platform.machine()}",
     }

@@ -26,9 +26,6 @@ import itertools
 import json
 import math
 import os
-import platform
-import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -41,6 +38,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from circumstances import circumstances
 from far_field import attend
 from far_rule import BLOCK, Rule, Tally
 from far_tree import Tree, grow
@@ -330,7 +328,7 @@ def main() -> None:
         "calibration": lambda: calibration(reader, tolerances),
     }[options.table]()
     head = {
-        **_circumstances(options.json),
+        **circumstances("tiled_reading.py", options.json),
         "text": options.text,
         "tokens": tokens,
         "exact_loss": reader.exact,
@@ -355,21 +353,6 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(x, float)
         else x
         for name, x in row.items()
-    }
-
-
-def _circumstances(json_path: str | None) -> dict[str, Any]:
-    here = Path(__file__).parent
-    # Where the results go says nothing about them.
-    words = [word for word in sys.argv[1:] if word not in ("--json", json_path)]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True
-    )
-    return {
-        "command": shlex.join(["python", "experiments/tiled_reading.py", *words]),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.processor() or platform.machine()}, one thread",
-        "torch": torch.__version__,
     }
 
 
