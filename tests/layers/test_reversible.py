@@ -26,7 +26,9 @@ class Mix(nn.Module):
 
 
 def stack_of(depth, width=8, dropout=0.0, dtype=torch.float64):
-    drift = lambda: nn.Sequential(nn.RMSNorm(width), nn.Linear(width, width), nn.GELU())  # noqa: E731
+    def drift():
+        return nn.Sequential(nn.RMSNorm(width), nn.Linear(width, width), nn.GELU())
+
     return ReversibleStack(
         LeapfrogLayer(Mix(width, dropout), drift()) for _ in range(depth)
     ).to(dtype)  # fmt: skip

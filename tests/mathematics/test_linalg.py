@@ -31,7 +31,9 @@ POINTS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_first_and_second_derivatives(name):
-    f = lambda a: FUNCTIONS[name](linalg.symmetric_part(a))  # noqa: E731
+    def f(a):
+        return FUNCTIONS[name](linalg.symmetric_part(a))
+
     a = torch.stack(list(POINTS.values())).requires_grad_()
     assert torch.autograd.gradcheck(
         f, a, check_forward_ad=True, rtol=1e-5, atol=1e-6, fast_mode=True

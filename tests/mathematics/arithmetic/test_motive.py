@@ -21,7 +21,7 @@ from adaptive_attention_tiling.mathematics.arithmetic.motives import (
     torus,
 )
 from adaptive_attention_tiling.mathematics.arithmetic.motivic_cohomology import (
-    AbelianGroup,
+    CyclicSum,
     milnor_k_group,
     motivic_cohomology_of_finite_field,
     motivic_cohomology_of_projective_space,
@@ -188,7 +188,7 @@ def test_hasse_weil_zeta():
         (motivic_cohomology_of_projective_space(1, 2, 1, q=5), "Z/24"),
         (motivic_cohomology_of_projective_space(3, 2, 1, q=5), "Z/4"),
         (motivic_cohomology_of_projective_space(4, 2, 3, q=5), "Z"),
-        (AbelianGroup(2, (4, 2)) + AbelianGroup(1, (3,)), "Z^3 + Z/2 + Z/3 + Z/4"),
+        (CyclicSum(2, (4, 2)) + CyclicSum(1, (3,)), "Z^3 + Z/2 + Z/3 + Z/4"),
     ],
 )
 def test_listed_groups(group, expected):

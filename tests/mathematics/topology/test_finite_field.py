@@ -3,7 +3,7 @@ import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.topology.finite_field import (
-    check_prime,
+    check_residue_prime,
     inverse_modulo,
     null_space,
     rank,
@@ -97,10 +97,10 @@ def test_inverses(prime):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: check_prime(91), "prime: got 91 = 7 [*] 13, expected a prime"),
-        (lambda: check_prime(1), "got 1, expected a prime from 2"),
-        (lambda: check_prime(2**31 + 11), "expected a prime from 2 to"),
-        (lambda: check_prime(3.0), "got 3.0"),
+        (lambda: check_residue_prime(91), "prime: got 91 = 7 [*] 13, expected a prime"),
+        (lambda: check_residue_prime(1), "got 1, expected a prime from 2"),
+        (lambda: check_residue_prime(2**31 + 11), "expected a prime from 2 to"),
+        (lambda: check_residue_prime(3.0), "got 3.0"),
         (lambda: row_reduce(torch.ones(2, 2), 3), "matrix: got torch.float32"),
         (lambda: rank(torch.ones(2, 2).long(), 6), "got 6 = 2 [*] 3"),
         (lambda: null_space(torch.ones(1, 2, 2).long(), 3), "one matrix at a time"),

@@ -106,7 +106,7 @@ from .motives import (
     torus,
 )
 from .motivic_cohomology import (
-    AbelianGroup,
+    CyclicSum,
     milnor_k_group,
     motivic_cohomology_of_finite_field,
     motivic_cohomology_of_projective_space,
@@ -142,10 +142,10 @@ __all__ = [
     "INFINITY",
     "LEFSCHETZ",
     "POINT",
-    "AbelianGroup",
     "Adele",
     "BirchSwinnertonDyer",
     "CurveZeta",
+    "CyclicSum",
     "DirichletCharacter",
     "EllipticCurve",
     "EllipticLFunction",

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ...errors import ArgumentError
-from .finite_field import check_prime
+from .finite_field import check_residue_prime
 
 Number = int | Fraction
 Ring = Literal["Z", "Q"] | int
@@ -28,7 +28,7 @@ class Coefficients:
 
     def __post_init__(self) -> None:
         if isinstance(self.ring, int):
-            check_prime(self.ring)
+            check_residue_prime(self.ring)
         elif self.ring not in ("Z", "Q"):
             raise ArgumentError("ring", repr(self.ring), '"Z", "Q" or a prime', "pass 2 for F_2")
 

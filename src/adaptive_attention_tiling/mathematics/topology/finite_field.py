@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 
 
-def check_prime(prime: int) -> int:
+def check_residue_prime(prime: int) -> int:
     """Return `prime` if it is a prime below 2^31, so that products of residues fit int64.
 
     Raises:
@@ -41,7 +41,7 @@ def row_reduce(
 
     Source: Cohen, A Course in Computational Algebraic Number Theory (1993), section 2.3.
     """
-    check_prime(prime)
+    check_residue_prime(prime)
     _check_integer("matrix", matrix)
     *batch, rows, columns = matrix.shape
     work = (matrix.to(torch.int64) % prime).reshape(prod(batch), rows, columns)

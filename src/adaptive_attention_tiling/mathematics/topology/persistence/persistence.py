@@ -12,7 +12,7 @@ from torch import Tensor
 from ....errors import ArgumentError
 from ....optional import installed
 from ...graph import Graph
-from ..finite_field import check_prime
+from ..finite_field import check_residue_prime
 from .diagram import Diagram
 from .filtration import MOST_CLIQUES, check_sparse, edge_order, flag_filtration
 from .reduction import pairs
@@ -128,4 +128,4 @@ def _chosen(implementation: Implementation | None, prime: int) -> Implementation
 def _check_numbers(dimension: int, prime: int) -> None:
     if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 0:
         raise ArgumentError("dimension", dimension, "an integer >= 0", "pass dimension=1")
-    check_prime(prime)
+    check_residue_prime(prime)
