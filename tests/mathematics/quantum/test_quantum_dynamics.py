@@ -7,6 +7,7 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.quantum import (
     amplitude_damping,
     amplitude_state,
+    angle_amplitudes,
     angle_state,
     berry_curvature,
     berry_phase,
@@ -19,6 +20,7 @@ from adaptive_attention_tiling.mathematics.quantum import (
     maassen_uffink,
     measure,
     pauli_matrices,
+    phased_amplitudes,
     propagator,
     pure_state,
     quantum_geometric_tensor,
@@ -107,6 +109,11 @@ def test_preparations():
     torch.testing.assert_close(
         torch.linalg.vector_norm(angle_state(x, phi), dim=-1), real([1.0] * 5)
     )
+    lengths = x.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(phased_amplitudes(x, phi), state * lengths)
+    torch.testing.assert_close(angle_amplitudes(x) + 0j, angle_state(x))
+    assert not angle_amplitudes(x).is_complex()
+    assert bool((phased_amplitudes(0 * x, phi) == 0).all())
     overlap = (angle_state(x).conj() * angle_state(y)).sum(-1).real
     torch.testing.assert_close(overlap, ((x - y) / 2).cos().prod(-1))
     first = pure_state(angle_state(x, phi)).reshape(5, 2, 4, 2, 4).diagonal(dim1=2, dim2=4).sum(-1)

@@ -52,7 +52,13 @@ from .measurement import (
 )
 from .path_integral import PathIntegralFramework, mehler_kernel
 from .path_sampling import SampledMean, SampledPaths, sample_paths, sampled_mean
-from .preparation import amplitude_state, angle_state, ensemble_state
+from .preparation import (
+    amplitude_state,
+    angle_amplitudes,
+    angle_state,
+    ensemble_state,
+    phased_amplitudes,
+)
 from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
 
 __all__ = [
@@ -67,6 +73,7 @@ __all__ = [
     "SampledPaths",
     "amplitude_damping",
     "amplitude_state",
+    "angle_amplitudes",
     "angle_state",
     "bell_state",
     "berry_curvature",
@@ -99,6 +106,7 @@ __all__ = [
     "partial_trace",
     "partial_transpose",
     "pauli_matrices",
+    "phased_amplitudes",
     "plane_propagator_at_zero",
     "plaquette",
     "projector_witness",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
 
 from ...errors import ArgumentError
@@ -21,14 +21,14 @@ def amplitude_state(
     Schuld and Petruccione, Supervised Learning with Quantum Computers (2018), section 5.2.
     """
     _check_data("values", values)
-    unit: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
-    if bool((unit.detach() == 0).any()):
+    norm: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    if bool((norm.detach() == 0).any()):
         raise ArgumentError("values", "a vector of zeros", "norms above 0", "leave it out")
-    state: Tensor = (values / unit).to(values.dtype.to_complex())
+    unit: Tensor = values / norm
     if phases is None:
-        return state
+        return unit.to(values.dtype.to_complex())
     _check_data("phases", phases)
-    return state * torch.polar(torch.ones_like(phases), phases)
+    return phased_amplitudes(unit, phases)
 
 
 def angle_state(
@@ -49,13 +49,34 @@ def angle_state(
     count = angles.shape[-1]
     if not 1 <= count <= 16:
         raise ArgumentError("angles", f"{count} of them", "1 to 16", "a state has 2^n amplitudes")
-    second = torch.sin(angles / 2).to(angles.dtype.to_complex())
     if phases is not None:
         _check_data("phases", phases)
-        second = second * torch.polar(torch.ones_like(phases), phases)
+    return angle_amplitudes(angles, phases).to(angles.dtype.to_complex())
+
+
+def phased_amplitudes(
+    values: Float[Tensor, "*b d"], phases: Float[Tensor, "*b d"]
+) -> Complex[Tensor, "*b d"]:
+    """x_k e^(i phi_k), of any norm: `amplitude_state` before it is normalised, without checks.
+
+    It looks at no value, so that a training step does not wait for its device.
+    """
+    return values * torch.complex(torch.cos(phases), torch.sin(phases))
+
+
+def angle_amplitudes(
+    angles: Float[Tensor, "*b n"], phases: Float[Tensor, "*b n"] | None = None
+) -> Inexact[Tensor, "*b d"]:
+    """The amplitudes of `angle_state`, real where there are no phases, without checks.
+
+    It looks at no value, so that a training step does not wait for its device.
+    """
+    second = torch.sin(angles / 2)
+    if phases is not None:
+        second = phased_amplitudes(second, phases)
     qubits = torch.stack([torch.cos(angles / 2).to(second).expand_as(second), second], -1)
     state = qubits[..., 0, :]
-    for k in range(1, count):
+    for k in range(1, angles.shape[-1]):
         state = (state[..., :, None] * qubits[..., k, None, :]).flatten(-2)
     return state
 
