@@ -25,7 +25,14 @@ from .entropy import (
     renyi_entropy,
     von_neumann_entropy,
 )
-from .evolution import evolve_density, evolve_vector, lindblad_generator, propagator
+from .evolution import (
+    evolve_density,
+    evolve_driven,
+    evolve_vector,
+    lindblad_generator,
+    propagator,
+    stationary_density,
+)
 from .field_theory import (
     bessel_ratio,
     free_fermion_entropy,
@@ -38,6 +45,7 @@ from .field_theory import (
 )
 from .geometric_tensor import (
     berry_curvature,
+    berry_holonomy,
     berry_phase,
     fubini_study_metric,
     quantum_geometric_tensor,
@@ -60,6 +68,7 @@ from .preparation import (
     phased_amplitudes,
 )
 from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
+from .thermal import free_energy, thermal_state
 
 __all__ = [
     "Channel",
@@ -77,6 +86,7 @@ __all__ = [
     "angle_state",
     "bell_state",
     "berry_curvature",
+    "berry_holonomy",
     "berry_phase",
     "bessel_ratio",
     "bures_angle",
@@ -88,9 +98,11 @@ __all__ = [
     "depolarising",
     "ensemble_state",
     "evolve_density",
+    "evolve_driven",
     "evolve_vector",
     "expectation",
     "fidelity",
+    "free_energy",
     "free_fermion_entropy",
     "fubini_study_metric",
     "hopping_chain_correlations",
@@ -119,6 +131,8 @@ __all__ = [
     "robertson_schroedinger",
     "sample_paths",
     "sampled_mean",
+    "stationary_density",
+    "thermal_state",
     "trace_distance",
     "variance",
     "von_neumann_entropy",

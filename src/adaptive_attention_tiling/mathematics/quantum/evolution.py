@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
+from ..runge_kutta import integrate
 from .density_matrix import check_density_matrix
 
 
@@ -89,6 +91,82 @@ def evolve_density(
     return found
 
 
+def evolve_driven(
+    state: Complex[Tensor, "*b d d"],
+    hamiltonian: Callable[[Tensor], Tensor],
+    times: Float[Tensor, " t"],
+    jumps: Complex[Tensor, "*b k d d"] | None = None,
+    *,
+    relative_tolerance: float = 1e-10,
+    absolute_tolerance: float = 1e-12,
+) -> Complex[Tensor, "t *b d d"]:
+    """rho at each of the times, from Lindblad's equation with an H that changes in time.
+
+    By Runge-Kutta steps of order 5; traces keep to rounding, eigenvalues to the tolerances.
+
+    Args:
+        state: rho at times[0].
+        hamiltonian: H(t) [*b, d, d] of a time without axes; checked to be Hermitian at the first
+            and the last of the times.
+        times: rising; falling only without jumps.
+        jumps: L_k, in units of 1 / sqrt(time).
+        relative_tolerance: > 0, of a step.
+        absolute_tolerance: >= 0, of a step.
+
+    Breuer and Petruccione, The Theory of Open Quantum Systems (2002), section 3.2.1.
+    """
+    check_density_matrix(state)
+    size = state.shape[-1]
+    if jumps is None:
+        jumps = state.new_zeros(1, size, size)
+    elif times.dim() == 1 and len(times) > 1 and bool(times[0] > times[-1]):
+        raise ArgumentError("times", "falling ones", "rising ones", "decay has one direction")
+    _check_jumps(jumps, size)
+    for end in times.flatten()[:: max(times.numel() - 1, 1)]:
+        check_hermitian("hamiltonian", hamiltonian(end))
+    lost = (jumps.mH @ jumps).sum(-3) / 2
+
+    def slope(time: Tensor, rho: Tensor) -> Tensor:
+        drift = (-1j * hamiltonian(time) - lost) @ rho
+        return drift + drift.mH + (jumps @ rho[..., None, :, :] @ jumps.mH).sum(-3)
+
+    found: Tensor = integrate(
+        slope,
+        state,
+        times,
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
+    )
+    return found
+
+
+def stationary_density(
+    hamiltonian: Complex[Tensor, "*b d d"], jumps: Complex[Tensor, "*b k d d"]
+) -> Complex[Tensor, "*b d d"]:
+    """The only rho with -i [H, rho] + sum_k L rho L^H - {L^H L, rho} / 2 = 0.
+
+    Every state tends to it. It solves (G + 1 <tr| / d) rho = 1 / d, G the `lindblad_generator`.
+
+    Args:
+        hamiltonian: H.
+        jumps: L_k; with too few of them more than one state stays, which is refused.
+
+    Spohn, An algebraic condition for the approach to equilibrium of an open N-level system (1977).
+    """
+    generator = lindblad_generator(hamiltonian, jumps)
+    size = hamiltonian.shape[-1]
+    singular = torch.linalg.svdvals(generator.detach())
+    rounding = math.sqrt(torch.finfo(singular.dtype).eps)
+    if size > 1 and bool((singular[..., -2] <= rounding * singular[..., 0]).any()):
+        raise ArgumentError(
+            "jumps", "more than one state that stays", "one that all tend to", "add a jump"
+        )
+    trace = torch.eye(size).to(generator).flatten()
+    system = generator + trace[:, None] * trace / size
+    found: Tensor = torch.linalg.solve(system, (trace / size).expand(system.shape[:-1]))
+    return found.unflatten(-1, (size, size))
+
+
 def lindblad_generator(
     hamiltonian: Complex[Tensor, "*b d d"], jumps: Complex[Tensor, "*b k d d"]
 ) -> Complex[Tensor, "*b e e"]:
@@ -98,6 +176,14 @@ def lindblad_generator(
     """
     check_hermitian("hamiltonian", hamiltonian)
     size = hamiltonian.shape[-1]
+    _check_jumps(jumps, size)
+    identity = torch.eye(size, dtype=hamiltonian.dtype, device=hamiltonian.device)
+    drift = -1j * hamiltonian - (jumps.mH @ jumps).sum(-3) / 2
+    gained = _kron(jumps, jumps.conj()).sum(-3)
+    return gained + _kron(drift, identity) + _kron(identity, drift.conj())
+
+
+def _check_jumps(jumps: Tensor, size: int) -> None:
     if jumps.dim() < 3 or jumps.shape[-2:] != (size, size) or not jumps.is_complex():
         raise ArgumentError(
             "jumps",
@@ -105,10 +191,8 @@ def lindblad_generator(
             f"complex [..., k, {size}, {size}]",
             "stack the operators",
         )
-    identity = torch.eye(size, dtype=hamiltonian.dtype, device=hamiltonian.device)
-    drift = -1j * hamiltonian - (jumps.mH @ jumps).sum(-3) / 2
-    gained = _kron(jumps, jumps.conj()).sum(-3)
-    return gained + _kron(drift, identity) + _kron(identity, drift.conj())
+    if not bool(jumps.detach().isfinite().all()):
+        raise ArgumentError("jumps", "NaN or infinity", "finite numbers", "look at their rates")
 
 
 def _kron(one: Tensor, other: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The geometry of families of pure states: Fubini-Study metric, Berry curvature and phase."""
+"""The geometry of families of pure states: Fubini-Study metric, Berry curvature and holonomy."""
 
 from __future__ import annotations
 
@@ -78,6 +78,57 @@ def berry_phase(loop: Complex[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
         raise ArgumentError("loop", "neighbours that are orthogonal", "an overlap", "add states")
     total = (links / links.abs()).prod(-1)
     return -total.angle()
+
+
+def berry_holonomy(frames: Complex[Tensor, "*b n d k"]) -> Complex[Tensor, "*b k k"]:
+    """W = M_0 M_1 ... M_(n-1), M_j the unitary factor of V_j^H V_(j+1), V_n = V_0.
+
+    States V_0 c of a level with k equal energies come back from a slow loop as V_0 W^H c, up to
+    the dynamical phase. Other frames of the same subspaces, V_j U_j, change W to U_0^H W U_0: its
+    eigenvalues are of the loop alone. For k = 1 it is e^(-i gamma), gamma the `berry_phase`.
+
+    Args:
+        frames: an orthonormal basis of each subspace, in order, without the first one again; at
+            least 3. The error of a smooth loop is of order n^-2.
+
+    Wilczek and Zee, Appearance of gauge structure in simple dynamical systems (1984); Resta,
+    Manifestations of Berry's phase (2000).
+    """
+    shape = frames.shape
+    if frames.dim() < 3 or shape[-3] < 3 or shape[-1] > shape[-2] or not frames.is_complex():
+        raise ArgumentError(
+            "frames",
+            f"{frames.dtype} {list(shape)}",
+            "complex [..., n, d, k], n >= 3, k <= d",
+            "stack one basis for each point of the loop",
+        )
+    rounding = torch.finfo(frames.dtype).eps ** 0.5
+    gram = (frames.mH @ frames).detach() - torch.eye(shape[-1]).to(frames)
+    if not float(gram.abs().max()) <= rounding:
+        raise ArgumentError(
+            "frames", "columns that are not orthonormal, or NaN", "V^H V = 1", "use torch.linalg.qr"
+        )
+    links = frames.mH @ frames.roll(-1, -3)
+    if bool((torch.linalg.svdvals(links.detach())[..., -1] <= rounding).any()):
+        raise ArgumentError("frames", "neighbours with nothing in common", "overlap", "add points")
+    unitary, total = _unitary_factor(links), torch.eye(shape[-1]).to(frames)
+    for k in range(shape[-3]):
+        total = total @ unitary[..., k, :, :]
+    return total
+
+
+def _unitary_factor(matrix: Tensor) -> Tensor:
+    """M of A = M (A^H A)^(1/2), by Newton's iteration; differentiable at equal singular values.
+
+    Higham, Computing the polar decomposition with applications (1986), section 3.
+    """
+    identity = torch.eye(matrix.shape[-1]).to(matrix)
+    for _ in range(64):
+        gram = (matrix.mH @ matrix).detach()
+        matrix = (matrix + torch.linalg.inv(matrix).mH) / 2
+        if float((gram - identity).abs().max()) <= torch.finfo(matrix.dtype).eps ** 0.8:
+            break
+    return matrix
 
 
 def _with_slopes(family: Callable[[Tensor], Tensor], parameters: Tensor) -> tuple[Tensor, Tensor]:
