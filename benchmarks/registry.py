@@ -25,6 +25,7 @@ REGISTRY = {
     "fidelity_attention": Benchmark("fidelity attention, and where features beat pairs", (1, 6)),
     "selective_scan": Benchmark("the scan: native, in chunks, and as a loop", (0.5, 3)),
     "softmax_attention": Benchmark("exact attention to all keys and to a window", (0.5, 3)),
+    "resolvent_attention": Benchmark("attention over paths against one attention", (0.2, 1)),
     "tiled_exact": Benchmark("tiled attention that reads everything", (0.5, 6)),
     "tiled_text": Benchmark("tiled attention by tolerance on a model's own inputs", (1, 10)),
     "tiled_model": Benchmark("SmolLM2 with tiled attention: loss and time", (2, 25)),
