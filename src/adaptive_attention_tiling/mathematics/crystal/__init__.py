@@ -1,15 +1,10 @@
 """Bravais lattices, their Brillouin zones, bands and vibrations; change of scale; anomalies."""
 
 from .anomaly import HyperchargeAnomalies, anomaly_polynomial, hypercharge_anomalies
-from .block_map import (
-    FixedPoint,
-    fixed_point,
-    ising_decimation,
-    migdal_kadanoff,
-    renormalization_flow,
-)
+from .block_map import ising_decimation, migdal_kadanoff, renormalization_flow
 from .brillouin_zone import BrillouinZone
 from .chains import ChainModes, diatomic_chain
+from .fixed_points import FixedPoint, fixed_point
 from .lattice import (
     Reduction,
     body_centred_cubic,

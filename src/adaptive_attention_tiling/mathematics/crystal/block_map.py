@@ -1,4 +1,4 @@
-"""Renormalization by block maps of couplings: flows, fixed points, exponents.
+"""Renormalization by block maps of couplings, and what they leave of the free energy.
 
 A block map sends couplings K [n] at one scale to those at a scale `scale` times as coarse.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -47,6 +46,31 @@ def migdal_kadanoff(coupling: Float[Tensor, "*b"], bonds_first: bool = True) -> 
     return _log_cosh(2 * coupling)
 
 
+def ising_decimation_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """g(K) = ln(4 cosh 2K) / 4, what a summed-out spin leaves: f(K) = f(K') / 2 + g(K).
+
+    Args:
+        coupling: K = J / (k T).
+
+    Cardy, Scaling and Renormalization in Statistical Physics (1996), section 3.1.
+    """
+    return (_log_cosh(2 * coupling) + math.log(4)) / 4
+
+
+def migdal_kadanoff_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """g(K) = ln(8 cosh 4K) / 4 of bonds moved first: f(K) = f(K') / 4 + g(K) a spin.
+
+    Of 4 spins one is kept, one lost its bonds and leaves ln 2, two are summed out of chains of
+    two bonds 2K and leave ln(4 cosh 4K) / 2 each.
+
+    Args:
+        coupling: K = J / (k T).
+
+    Kadanoff, Ann. Phys. 100 (1976) 359.
+    """
+    return (_log_cosh(4 * coupling) + math.log(8)) / 4
+
+
 def renormalization_flow(
     block_map: BlockMap, couplings: Float[Tensor, "*b n"], steps: int
 ) -> Float[Tensor, "t *b n"]:
@@ -61,88 +85,12 @@ def renormalization_flow(
         raise ArgumentError("steps", steps, "a whole number >= 0", "coarsen at least not at all")
     path = [couplings]
     for _ in range(steps):
-        path.append(_applied(block_map, path[-1]))
+        path.append(applied(block_map, path[-1]))
     return torch.stack(path)
 
 
-class FixedPoint(NamedTuple):
-    """Couplings that a block map keeps, and its linear part there."""
-
-    couplings: Tensor
-    """K* [n]."""
-    eigenvalues: Tensor
-    """Of dK'/dK at K*, complex [n], largest first."""
-    exponents: Tensor
-    """Scaling dimensions y = ln |eigenvalue| / ln scale [n]: > 0 relevant, < 0 irrelevant."""
-
-    @property
-    def relevant(self) -> int:
-        """How many directions grow with scale."""
-        return int((self.exponents > 0).sum())
-
-    @property
-    def correlation_exponent(self) -> Tensor:
-        """nu = 1 / y of the most relevant direction."""
-        return 1 / self.exponents[0]
-
-
-def fixed_point(
-    block_map: BlockMap, start: Float[Tensor, " n"], scale: float = 2.0, steps: int = 50
-) -> FixedPoint:
-    """K* = R(K*) by Newton's method from `start`, with the Jacobian of autograd.
-
-    K* is differentiable in whatever R closes over, by the implicit function theorem; eigenvalues
-    and exponents are as well. At a marginal direction (y = 0) K* has no derivative and is a
-    constant.
-
-    Args:
-        block_map: R from couplings [n] to [n].
-        start: near the fixed point that is wanted; Newton's method finds unstable ones too.
-        scale: b > 1, the factor by which R coarsens.
-        steps: most Newton steps.
-
-    Raises:
-        ArgumentError: no fixed point was found to 1e3 roundings.
-
-    Cardy, Scaling and Renormalization in Statistical Physics (1996), section 3.3.
-    """
-    if not 1 < scale < math.inf:
-        raise ArgumentError("scale", scale, "a number > 1", "pass the factor of coarsening")
-    if start.dim() != 1 or not bool(start.detach().isfinite().all()):
-        raise ArgumentError(
-            "start", f"shape {list(start.shape)}", "finite couplings [n]", "pass a guess"
-        )
-    unit = torch.eye(len(start), dtype=start.dtype, device=start.device)
-    rounding = 1e3 * float(torch.finfo(start.dtype).eps)
-    point = start.detach()
-    for _ in range(steps):
-        slope = _jacobian(block_map, point).detach()
-        residual = _applied(block_map, point).detach() - point
-        # Least squares, for a marginal direction makes the matrix singular.
-        point = point + torch.linalg.lstsq(unit - slope, residual[:, None]).solution[:, 0]
-    error = (_applied(block_map, point).detach() - point).abs().max()
-    if not bool(error <= rounding * max(1.0, float(point.abs().max()))):
-        raise ArgumentError(
-            "start",
-            f"{start.tolist()}, from which K' - K stays {float(error):.2g}",
-            "a guess near a fixed point",
-            "start nearer, or allow more steps",
-        )
-    slope = _jacobian(block_map, point).detach()
-    if float(torch.linalg.svdvals(unit - slope).min()) > math.sqrt(rounding):
-        # One step more with gradients: its derivative is that of the implicit function.
-        point = point + torch.linalg.solve(unit - slope, _applied(block_map, point) - point)
-    values = torch.linalg.eigvals(_jacobian(block_map, point))
-    values = values[values.detach().abs().argsort(descending=True)]
-    return FixedPoint(point, values, values.abs().log() / math.log(scale))
-
-
-def _jacobian(block_map: BlockMap, point: Tensor) -> Tensor:
-    slope: Tensor = torch.func.jacrev(lambda k: _applied(block_map, k))(point)
-    return slope
-
-
-def _applied(block_map: BlockMap, couplings: Tensor) -> Tensor:
+def applied(block_map: BlockMap, couplings: Tensor) -> Tensor:
+    """R(K), which must be as many couplings as K."""
     coarse = block_map(couplings)
     if coarse.shape != couplings.shape:
         raise ArgumentError(
