@@ -7,8 +7,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...errors import ArgumentError
+
+# Shuffled profiles are folded together up to this many samples: 4 MiB.
+_SAMPLES_AT_ONCE = 2**19
 
 
 class Periodicity(NamedTuple):
@@ -69,11 +73,12 @@ def profile_period(
     scores = _scores(explained, samples, periods)
     best, index = scores.max(-1)
     as_high = torch.ones_like(best)
-    for _ in range(shuffles):
-        draw = torch.rand(flat.shape, generator=generator).to(flat)
-        shuffled = flat.gather(-1, draw.argsort(-1))
+    at_once = max(1, _SAMPLES_AT_ONCE // flat.numel())
+    for first in range(0, shuffles, at_once):
+        draw = torch.rand(min(at_once, shuffles - first), *flat.shape, generator=generator)
+        shuffled = flat.expand(draw.shape).gather(-1, draw.to(flat).argsort(-1)).flatten(0, 1)
         chance = _scores(_explained(shuffled, periods), samples, periods).amax(-1)
-        as_high = as_high + (chance >= best)
+        as_high = as_high + (chance.unflatten(0, draw.shape[:2]) >= best).sum(0)
     shape = profile.shape[:-1]
     return Periodicity(
         (index + shortest).reshape(shape),
@@ -95,12 +100,11 @@ def _without_trend(flat: Float[Tensor, "b n"], degree: int) -> Float[Tensor, "b 
 
 def _explained(flat: Float[Tensor, "b n"], periods: range) -> Float[Tensor, "b p"]:
     """Share of the variance in the mean period, for each period."""
-    place = torch.arange(flat.shape[-1], device=flat.device)
+    samples = flat.shape[-1]
     shares = []
     for period in periods:
-        phase = place.remainder(period)
-        counts = torch.bincount(phase, minlength=period)
-        sums = flat.new_zeros(len(flat), period).index_add(1, phase, flat)
+        sums = pad(flat, (0, -samples % period)).unflatten(-1, (-1, period)).sum(-2)
+        counts = samples // period + (torch.arange(period).to(flat) < samples % period)
         shares.append((sums.square() / counts).sum(-1))
     return torch.stack(shares, 1) / flat.square().sum(-1, keepdim=True)
 
