@@ -21,11 +21,15 @@ from .period_doubling import PeriodDoubling, feigenbaum_function, period_doublin
 from .periodicity import Periodicity, profile_period
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
+from .point_group import point_group_symbol
 from .point_pattern import DetectedLattice, detect_lattice
+from .primitive_cell import PrimitiveCell, primitive_cell, primitive_translations
 from .refraction import RefractionSystem
 from .similarity import similarity_dimension
+from .space_group import SymmetryGroup, symmetry_group
 from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
+from .wallpaper import wallpaper_group
 
 __all__ = [
     "BrillouinZone",
@@ -35,8 +39,10 @@ __all__ = [
     "HyperchargeAnomalies",
     "PeriodDoubling",
     "Periodicity",
+    "PrimitiveCell",
     "Reduction",
     "RefractionSystem",
+    "SymmetryGroup",
     "SymmetryOperations",
     "TightBinding",
     "anomaly_polynomial",
@@ -62,11 +68,16 @@ __all__ = [
     "period_doubling",
     "phonon_modes",
     "plane_wave_hamiltonian",
+    "point_group_symbol",
+    "primitive_cell",
+    "primitive_translations",
     "profile_period",
     "reciprocal_lattice",
     "renormalization_flow",
     "similarity_dimension",
     "simple_cubic",
     "ssh_chain",
+    "symmetry_group",
     "symmetry_operations",
+    "wallpaper_group",
 ]

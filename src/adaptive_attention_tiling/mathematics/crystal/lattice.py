@@ -116,7 +116,22 @@ def lattice_point_group(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) 
             vector of the reduced basis.
     """
     basis, transform = minkowski_reduced(lattice.detach().double())
-    metric = basis @ basis.T
+    operations = bases_of_metric(basis, basis @ basis.T, tolerance).to(transform)
+    inverse = torch.linalg.inv(transform.double()).round().long()
+    found: Tensor = inverse @ operations @ transform
+    return found
+
+
+def bases_of_metric(
+    basis: Float[Tensor, "n n"], metric: Float[Tensor, "n n"], tolerance: float
+) -> Int[Tensor, "g n n"]:
+    """Every whole W with W B B^T W^T = G, none if no basis of the lattice has these products.
+
+    Args:
+        basis: B, reduced, as rows: entries of W up to 2 are tried.
+        metric: G, the inner products that are looked for, of vectors no longer than B's sums.
+        tolerance: largest error of one, as a fraction of the largest square in G.
+    """
     whole = whole_vectors(len(basis), 2).to(basis)
     slack = tolerance * float(metric.diagonal().max())
     vectors = whole @ basis
@@ -134,9 +149,7 @@ def lattice_point_group(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) 
                 for index, old in enumerate(image)
             )
         ]
-    operations = whole[torch.tensor(images)].to(transform)
-    inverse = torch.linalg.inv(transform.double()).round().long()
-    found: Tensor = inverse @ operations @ transform
+    found: Tensor = whole[torch.tensor(images, dtype=torch.int64).reshape(-1, len(basis))].long()
     return found
 
 

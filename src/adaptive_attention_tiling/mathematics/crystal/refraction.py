@@ -10,7 +10,7 @@ from .brillouin_zone import BrillouinZone
 from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import plane_wave_hamiltonian
 from .point_pattern import DetectedLattice, detect_lattice
-from .symmetry import SymmetryOperations, symmetry_operations
+from .space_group import SymmetryGroup, symmetry_group
 
 
 class RefractionSystem:
@@ -30,9 +30,9 @@ class RefractionSystem:
         lattice: Float[Tensor, "n n"],
         positions: Float[Tensor, "m n"],
         species: Int[Tensor, " m"],
-    ) -> SymmetryOperations:
-        """Space-group operations, as `symmetry_operations` tells."""
-        return symmetry_operations(lattice, positions, species, self.tolerance)
+    ) -> SymmetryGroup:
+        """Space-group operations and what their group is called, as `symmetry_group` tells."""
+        return symmetry_group(lattice, positions, species, self.tolerance)
 
     def detect_lattice(self, points: Float[Tensor, "m n"]) -> DetectedLattice:
         """The lattice of a noisy pattern, as `detect_lattice` tells."""

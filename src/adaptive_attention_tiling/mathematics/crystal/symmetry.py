@@ -56,7 +56,7 @@ def symmetry_operations(
         images = fractions @ whole.double()
         for target in fractions[rarest]:
             shift = target - images[rarest[0]]
-            gaps = _distances(images + shift, fractions, rows)
+            gaps = image_distances(images + shift, fractions, rows)
             if bool(((gaps <= reach) & same).any(1).all()):
                 rotations.append(whole)
                 translations.append(_centred_shift(images, shift, fractions, rows))
@@ -68,13 +68,14 @@ def symmetry_operations(
 
 def _centred_shift(images: Tensor, shift: Tensor, fractions: Tensor, rows: Tensor) -> Tensor:
     """The translation that fits all atoms, not just the one that it was read from."""
-    nearest = _distances(images + shift, fractions, rows).argmin(1)
+    nearest = image_distances(images + shift, fractions, rows).argmin(1)
     rest = fractions[nearest] - images - shift
     return shift + (rest - rest.round()).mean(0)
 
 
-def _distances(images: Tensor, fractions: Tensor, rows: Tensor) -> Tensor:
-    # Short distances only: for these, rounding in any basis finds the nearest image.
+def image_distances(images: Tensor, fractions: Tensor, rows: Tensor) -> Tensor:
+    """Distances [k, m] of atoms modulo the lattice, right where they are short."""
+    # For short ones rounding in any basis finds the nearest image.
     apart = images[:, None] - fractions
     distances: Tensor = ((apart - apart.round()) @ rows).norm(dim=-1)
     return distances
@@ -100,7 +101,7 @@ def _check_atoms(size: int, positions: Tensor, species: Tensor) -> None:
 
 
 def _check_apart(rows: Tensor, fractions: Tensor, reach: float) -> None:
-    gaps = _distances(fractions, fractions, rows)
+    gaps = image_distances(fractions, fractions, rows)
     gaps.fill_diagonal_(float("inf"))
     if bool((gaps <= 2 * reach).any()):
         raise ArgumentError(
