@@ -9,7 +9,6 @@ from .energy import (
     segment_loss,
 )
 from .field import ResolutionField
-from .tridiagonal import solve_tridiagonal
 
 __all__ = [
     "AbstractEnergy",
@@ -21,5 +20,4 @@ __all__ = [
     "expected_loss",
     "priced_resolution",
     "segment_loss",
-    "solve_tridiagonal",
 ]

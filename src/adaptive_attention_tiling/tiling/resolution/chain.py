@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import ArgumentError
+from ...mathematics.dynamics.chain_diffusion import distances
 
 
 def lengths_like(
@@ -28,15 +29,12 @@ def lengths_like(
     return lengths.to(resolution).expand_as(resolution)
 
 
-def gaps(lengths: Float[Tensor, "*n M"]) -> Float[Tensor, "*n M-1"]:
-    """Distances of the centres of neighbours, d_i = (h_i + h_{i+1}) / 2."""
-    return 0.5 * (lengths[..., 1:] + lengths[..., :-1])
-
-
 def before_each(
     lengths: Float[Tensor, "*n M"], before: Float[Tensor, "*n"] | None
 ) -> Float[Tensor, "*n M"]:
     """The distance of each tile from the one before it; infinite where there is none."""
     if before is None:
-        return pad(gaps(lengths), (1, 0), value=torch.inf)
-    return gaps(torch.cat([before.to(lengths).expand(lengths.shape[:-1])[..., None], lengths], -1))
+        return pad(distances(lengths), (1, 0), value=torch.inf)
+    return distances(
+        torch.cat([before.to(lengths).expand(lengths.shape[:-1])[..., None], lengths], -1)
+    )

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .chain import before_each, gaps, lengths_like
+from ...mathematics.dynamics.chain_diffusion import distances
+from .chain import before_each, lengths_like
 from .energy import AbstractEnergy
 from .proximal import Proximal, descend, polish
 from .sweep import Sweep
@@ -71,7 +72,7 @@ class ResolutionField:
     ) -> Float[Tensor, "*n"]:
         """F(R)."""
         lengths = lengths_like(resolution, lengths)
-        rough = (resolution.diff(dim=-1).square() / gaps(lengths)).sum(-1)
+        rough = (resolution.diff(dim=-1).square() / distances(lengths)).sum(-1)
         return (lengths * energy.value(resolution)).sum(-1) + 0.5 * self.diffusion * rough
 
     def step(
@@ -104,7 +105,7 @@ class ResolutionField:
             energy=energy,
             lengths=lengths,
             dt=dt,
-            tie=self.diffusion / gaps(lengths),
+            tie=self.diffusion / distances(lengths),
             minimum=self.minimum,
         )
         return polish(problem, descend(problem)).to(resolution)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import CorrectnessError
+from ...mathematics.tridiagonal import solve_tridiagonal
 from .energy import AbstractEnergy
-from .tridiagonal import solve_tridiagonal
 
 _ITERATIONS = 100
 _HALVINGS = 60

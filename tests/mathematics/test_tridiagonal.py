@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from adaptive_attention_tiling.errors import ArgumentError
+from adaptive_attention_tiling.mathematics.tridiagonal import solve_tridiagonal
 from adaptive_attention_tiling.testing import assert_close
-from adaptive_attention_tiling.tiling.resolution import solve_tridiagonal
 
 
 def system(*shape: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ...errors import ArgumentError
+from ..errors import ArgumentError
 
 
 def solve_tridiagonal(
