@@ -2,9 +2,9 @@
 
 from .bifurcation import Branch, Fold, continued, fold_point
 from .branch_stability import BifurcationDiagram, Hopf, bifurcation_diagram, hopf_point
+from .chain_diffusion import chain_laplacian, relaxation_diffusion_step
 from .ergodic import birkhoff_average, kaplan_yorke_dimension, lyapunov_exponents
-from .exponential_integrators import phi_functions
-from .geometric_flow import (
+from .exact_flows import (
     cigar_metric,
     curve_shortening_area,
     curve_shortening_circle,
@@ -16,6 +16,9 @@ from .geometric_flow import (
     ricci_flow_hyperbolic,
     ricci_flow_sphere,
 )
+from .exponential_integrators import phi_functions
+from .flow_singularities import Singularity, flow_singularities, normalized_flow
+from .geometric_flow import FlowMetrics, GeometricFlow, MetricFlow
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
 from .optimal_control import Regulator, linear_quadratic_regulator, lyapunov_solution
@@ -49,12 +52,15 @@ __all__ = [
     "Brusselator",
     "ControlSignal",
     "FisherKPP",
+    "FlowMetrics",
     "Fold",
+    "GeometricFlow",
     "GrayScott",
     "HamiltonianFlow",
     "HamiltonianSystem",
     "Hopf",
     "MarkovChain",
+    "MetricFlow",
     "Orbit",
     "PatternDynamics",
     "PeriodicGrid",
@@ -62,10 +68,12 @@ __all__ = [
     "RotationalFlow",
     "Schnakenberg",
     "SemilinearFlow",
+    "Singularity",
     "StabilityMetrics",
     "TuringThreshold",
     "bifurcation_diagram",
     "birkhoff_average",
+    "chain_laplacian",
     "cigar_metric",
     "continued",
     "controlled",
@@ -73,6 +81,7 @@ __all__ = [
     "curve_shortening_circle",
     "dispersion_relation",
     "floquet_multipliers",
+    "flow_singularities",
     "fold_point",
     "grim_reaper",
     "growth_rate",
@@ -85,9 +94,11 @@ __all__ = [
     "mean_curvature_extinction",
     "mean_curvature_flow_sphere",
     "monodromy_matrix",
+    "normalized_flow",
     "phi_functions",
     "reaction_diffusion",
     "reaction_jacobian",
+    "relaxation_diffusion_step",
     "ricci_flow_area",
     "ricci_flow_extinction",
     "ricci_flow_hyperbolic",
