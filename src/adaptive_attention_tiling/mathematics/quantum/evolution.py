@@ -128,7 +128,8 @@ def evolve_driven(
 
     def slope(time: Tensor, rho: Tensor) -> Tensor:
         drift = (-1j * hamiltonian(time) - lost) @ rho
-        return drift + drift.mH + (jumps @ rho[..., None, :, :] @ jumps.mH).sum(-3)
+        gained: Tensor = (jumps @ rho[..., None, :, :] @ jumps.mH).sum(-3)
+        return drift + drift.mH + gained
 
     found: Tensor = integrate(
         slope,
