@@ -11,7 +11,10 @@ from adaptive_attention_tiling.mathematics.geometry import (
     lin_lu_yau_curvature,
     ollivier_curvature,
 )
-from adaptive_attention_tiling.mathematics.geometry.graph_curvature import minimum_cost
+from adaptive_attention_tiling.mathematics.geometry.graph_curvature import (
+    minimum_cost,
+    path_lengths,
+)
 from adaptive_attention_tiling.mathematics.graph import Graph
 
 
@@ -77,6 +80,56 @@ def test_transport_is_that_of_a_linear_programme(idleness):
         ends = np.concatenate([walk[x], walk[y]])
         cost = optimize.linprog(lengths.ravel(), A_eq=sums, b_eq=ends, bounds=(0, None)).fun
         assert abs(found.item() - (1 - cost)) < 1e-9
+
+
+@pytest.mark.parametrize("idleness", [0.0, 0.5])
+def test_curvature_with_lengths_is_that_of_a_linear_programme(idleness):
+    optimize = pytest.importorskip("scipy.optimize", reason="scipy, of the oracles extra")
+    random = np.random.default_rng(3)
+    network = networkx.gnp_random_graph(9, 0.45, seed=2)
+    edges = graph_of(network).edges
+    graph = Graph(9, edges, torch.tensor(random.uniform(0.1, 1, len(edges))))
+    lengths = torch.tensor(random.uniform(0.1, 3, len(edges)))
+    for (x, y), length in zip(edges.tolist(), lengths.tolist(), strict=True):
+        network.edges[x, y]["weight"] = length
+    apart = networkx.floyd_warshall_numpy(network)
+    np.testing.assert_allclose(path_lengths(graph, lengths).numpy(), apart, atol=1e-12)
+    assert (apart[tuple(edges.T)] < lengths.numpy() - 0.1).any()  # some edges are detours
+    walk = graph.adjacency().numpy()
+    walk = (1 - idleness) * walk / walk.sum(1, keepdims=True) + idleness * np.eye(9)
+    sums = np.vstack([np.kron(np.eye(9), np.ones(9)), np.kron(np.ones(9), np.eye(9))])
+    curvatures = ollivier_curvature(graph, idleness, lengths)
+    for (x, y), found in zip(edges.tolist(), curvatures, strict=True):
+        ends = np.concatenate([walk[x], walk[y]])
+        cost = optimize.linprog(apart.ravel(), A_eq=sums, b_eq=ends, bounds=(0, None)).fun
+        assert abs(found.item() - (1 - cost / apart[x, y])) < 1e-9
+    torch.testing.assert_close(ollivier_curvature(graph, idleness, 1e-7 * lengths), curvatures)
+
+
+def test_lengths_of_one_are_hops_and_limits_are_limits():
+    graph = graph_of(networkx.gnp_random_graph(12, 0.4, seed=5))
+    ones = torch.ones(len(graph.edges), dtype=torch.float64)
+    for hops, found in (
+        (ollivier_curvature(graph), ollivier_curvature(graph, 0.0, ones)),
+        (lin_lu_yau_curvature(graph), lin_lu_yau_curvature(graph, ones)),
+    ):
+        torch.testing.assert_close(found, hops, rtol=0, atol=1e-12)
+    lengths = torch.tensor(np.random.default_rng(0).uniform(0.2, 2, len(ones)))
+    limit = lin_lu_yau_curvature(graph, lengths)
+    for idleness in (0.6, 0.999):
+        quotient = ollivier_curvature(graph, idleness, lengths) / (1 - idleness)
+        torch.testing.assert_close(quotient, limit, rtol=0, atol=1e-9)
+    # Two edges of lengths a and b in a row: a quarter of the mass goes from end to end.
+    path = Graph(3, torch.tensor([[0, 1], [1, 2]]))
+    expected = [2 * (1 - 5 / 8), 2 * (1 - 5 / 12)]
+    assert lin_lu_yau_curvature(path, torch.tensor([2.0, 3.0])).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("lengths", [[1.0, 0.0], [1.0, -1.0], [1.0, np.inf], [np.nan, 1.0], [1.0]])
+def test_bad_lengths_are_told(lengths):
+    path = Graph(3, torch.tensor([[0, 1], [1, 2]]))
+    with pytest.raises(ArgumentError, match=r"lengths: got .* 2 finite numbers > 0"):
+        lin_lu_yau_curvature(path, torch.tensor(lengths))
 
 
 def test_mass_is_taken_back_where_that_is_cheaper():

@@ -19,6 +19,7 @@ from .exact_flows import (
 from .exponential_integrators import phi_functions
 from .flow_singularities import Singularity, flow_singularities, normalized_flow
 from .geometric_flow import FlowMetrics, GeometricFlow, MetricFlow
+from .graph_flow import GraphFlow, graph_ricci_flow, modularity
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
 from .markov_chain import MarkovChain
 from .optimal_control import Regulator, linear_quadratic_regulator, lyapunov_solution
@@ -55,6 +56,7 @@ __all__ = [
     "FlowMetrics",
     "Fold",
     "GeometricFlow",
+    "GraphFlow",
     "GrayScott",
     "HamiltonianFlow",
     "HamiltonianSystem",
@@ -83,6 +85,7 @@ __all__ = [
     "floquet_multipliers",
     "flow_singularities",
     "fold_point",
+    "graph_ricci_flow",
     "grim_reaper",
     "growth_rate",
     "hopf_point",
@@ -93,6 +96,7 @@ __all__ = [
     "lyapunov_solution",
     "mean_curvature_extinction",
     "mean_curvature_flow_sphere",
+    "modularity",
     "monodromy_matrix",
     "normalized_flow",
     "phi_functions",

@@ -22,6 +22,7 @@ from .graph_curvature import (
     balanced_forman_curvature,
     lin_lu_yau_curvature,
     ollivier_curvature,
+    path_lengths,
 )
 from .integration import Integration
 from .learned_metric import LearnedMetric
@@ -68,6 +69,7 @@ __all__ = [
     "lorentz_from_ball",
     "monopole_bundle",
     "ollivier_curvature",
+    "path_lengths",
     "point_between",
     "rotary_bundle",
     "sphere_atlas",
