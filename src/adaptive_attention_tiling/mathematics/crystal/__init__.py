@@ -1,10 +1,12 @@
 """Bravais lattices, their Brillouin zones, bands and vibrations; change of scale; anomalies."""
 
 from .anomaly import HyperchargeAnomalies, anomaly_polynomial, hypercharge_anomalies
+from .band_derivatives import band_velocities, inverse_effective_mass
 from .block_map import ising_decimation, migdal_kadanoff, renormalization_flow
 from .brillouin_zone import BrillouinZone
 from .chains import ChainModes, diatomic_chain
 from .fixed_points import FixedPoint, fixed_point
+from .force_constants import ForceConstants
 from .lattice import (
     Reduction,
     body_centred_cubic,
@@ -19,7 +21,7 @@ from .lattice import (
 )
 from .period_doubling import PeriodDoubling, feigenbaum_function, period_doubling
 from .periodicity import Periodicity, profile_period
-from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
+from .phonons import PhononSpectrum, dynamical_matrix, nearest_neighbours, phonon_modes
 from .plane_waves import kronig_penney_bands, plane_wave_hamiltonian
 from .point_group import point_group_symbol
 from .point_pattern import DetectedLattice, detect_lattice
@@ -27,18 +29,22 @@ from .primitive_cell import PrimitiveCell, primitive_cell, primitive_translation
 from .refraction import RefractionSystem
 from .similarity import similarity_dimension
 from .space_group import SymmetryGroup, symmetry_group
+from .springs import Bonds, neighbour_bonds, spring_matrices
 from .symmetry import SymmetryOperations, symmetry_operations
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 from .wallpaper import wallpaper_group
 
 __all__ = [
+    "Bonds",
     "BrillouinZone",
     "ChainModes",
     "DetectedLattice",
     "FixedPoint",
+    "ForceConstants",
     "HyperchargeAnomalies",
     "PeriodDoubling",
     "Periodicity",
+    "PhononSpectrum",
     "PrimitiveCell",
     "Reduction",
     "RefractionSystem",
@@ -46,6 +52,7 @@ __all__ = [
     "SymmetryOperations",
     "TightBinding",
     "anomaly_polynomial",
+    "band_velocities",
     "body_centred_cubic",
     "density_of_states",
     "detect_lattice",
@@ -57,6 +64,7 @@ __all__ = [
     "graphene",
     "hexagonal",
     "hypercharge_anomalies",
+    "inverse_effective_mass",
     "ising_decimation",
     "kronig_penney_bands",
     "lattice_point_group",
@@ -64,6 +72,7 @@ __all__ = [
     "migdal_kadanoff",
     "minkowski_reduced",
     "nearest_neighbours",
+    "neighbour_bonds",
     "orthogonal",
     "period_doubling",
     "phonon_modes",
@@ -76,6 +85,7 @@ __all__ = [
     "renormalization_flow",
     "similarity_dimension",
     "simple_cubic",
+    "spring_matrices",
     "ssh_chain",
     "symmetry_group",
     "symmetry_operations",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
+from .lattice import check_lattice
 
 
 def nearest_neighbours(lattice: Float[Tensor, "n n"]) -> Float[Tensor, "m n"]:
@@ -19,13 +21,9 @@ def nearest_neighbours(lattice: Float[Tensor, "n n"]) -> Float[Tensor, "m n"]:
         lattice: primitive vectors as rows, in any units of length. Lengths that differ by less
             than sqrt(eps) of themselves count as equal.
     """
-    shape = list(lattice.shape)
-    if lattice.dim() != 2 or shape[0] != shape[1] or not shape[0]:
-        raise ArgumentError("lattice", f"shape {shape}", "[n, n]", "pass primitive vectors as rows")
-    if not bool(torch.linalg.det(lattice.detach()).abs() > 0):
-        raise ArgumentError(
-            "lattice", "vectors that depend on each other", "n independent rows", "pass a basis"
-        )
+    check_lattice(lattice)
+    if lattice.dim() != 2:
+        raise ArgumentError("lattice", f"shape {list(lattice.shape)}", "[n, n]", "pass one lattice")
     rows = lattice.detach()
     # |c_i| <= |v| |column i of the inverse| for v = c A.
     reach = rows.norm(dim=1).min() * torch.linalg.inv(rows).norm(dim=0) * (1 + 1e-6)
@@ -64,31 +62,43 @@ def dynamical_matrix(
     return matrix
 
 
-def phonon_modes(matrix: Float[Tensor, "*b n n"]) -> tuple[Tensor, Tensor]:
+class PhononSpectrum(NamedTuple):
+    """Vibrations at each wavevector."""
+
+    frequencies: Tensor
+    """Angular frequencies omega [*b, branches], ascending; -|omega| where omega is imaginary."""
+    polarisations: Tensor
+    """Unit vectors as columns [*b, branches, branches]; displacements times sqrt(mass)."""
+
+
+def phonon_modes(matrix: Tensor) -> PhononSpectrum:
     """Angular frequencies and polarisations of a dynamical matrix.
 
+    Where omega^2 < 0 the crystal is not stable against that wave, which grows as exp(|omega| t):
+    the frequency is then given as -|omega|, as is the custom of plots. Squares that are negative
+    by rounding alone are 0.
+
     Args:
-        matrix: D(q).
+        matrix: D(q), Hermitian [*b, branches, branches].
 
-    Returns:
-        omega [*b, n], ascending, and unit polarisations as columns [*b, n, n]. Gradients of omega
-        are infinite where it is 0, and those of polarisations where frequencies meet.
-
-    Raises:
-        ArgumentError: an eigenvalue is negative: the crystal is not stable.
+    Gradients of omega where it is 0, which has none, are 0; those of polarisations are infinite
+    where frequencies meet.
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ArgumentError("matrix", f"shape {list(matrix.shape)}", "[..., n, n]", "pass D(q)")
-    values, vectors = torch.linalg.eigh(matrix)
-    rounding = 8 * torch.finfo(matrix.dtype).eps * float(values.detach().abs().max())
-    if not bool((values.detach() >= -rounding).all()):
-        raise ArgumentError(
-            "matrix",
-            f"a squared frequency of {float(values.detach().min()):.3g}",
-            "none below 0",
-            "pass springs of a stable crystal",
-        )
-    return values.clamp(min=0).sqrt(), vectors
+    if not bool(matrix.detach().isfinite().all()):
+        raise ArgumentError("matrix", "NaN or infinity", "finite numbers", "pass D(q)")
+    squares, vectors = torch.linalg.eigh(matrix)
+    rounding = 8 * torch.finfo(squares.dtype).eps * squares.detach().abs().amax(-1, keepdim=True)
+    squares = torch.where((squares < 0) & (squares >= -rounding), 0.0, squares)
+    return PhononSpectrum(signed_root(squares), vectors)
+
+
+def signed_root(squares: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """sqrt(x) for x > 0, -sqrt(-x) for x < 0; at 0 its gradient is taken as 0."""
+    zero = squares == 0
+    roots = torch.where(zero, 1.0, squares).abs().sqrt() * squares.sign()
+    return torch.where(zero, 0.0, roots)
 
 
 def _check_bonds(wavevector: Tensor, bonds: Tensor, springs: Tensor, mass: float) -> None:

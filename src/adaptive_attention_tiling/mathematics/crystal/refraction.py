@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from .brillouin_zone import BrillouinZone
-from .phonons import dynamical_matrix, nearest_neighbours, phonon_modes
+from .force_constants import ForceConstants
+from .phonons import PhononSpectrum
 from .plane_waves import plane_wave_hamiltonian
 from .point_pattern import DetectedLattice, detect_lattice
 from .space_group import SymmetryGroup, symmetry_group
@@ -58,9 +61,16 @@ class RefractionSystem:
         self,
         wavevector: Float[Tensor, "*b n"],
         lattice: Float[Tensor, "n n"],
-        spring: float = 1.0,
-        mass: float = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """Frequencies and polarisations with springs between nearest neighbours."""
-        bonds = nearest_neighbours(lattice)
-        return phonon_modes(dynamical_matrix(wavevector, bonds, spring, mass))
+        positions: Float[Tensor, "m n"] | None = None,
+        masses: Float[Tensor, " m"] | Sequence[float] | None = None,
+        central: Float[Tensor, " s"] | Sequence[float] = (1.0,),
+        transverse: Float[Tensor, " s"] | Sequence[float] = (),
+    ) -> PhononSpectrum:
+        """Frequencies and polarisations of atoms on springs, as `ForceConstants.springs` tells.
+
+        Without positions there is one atom in a cell; without masses each is 1.
+        """
+        placed = torch.zeros_like(lattice[:1]) if positions is None else positions
+        weights = [1.0] * len(placed) if masses is None else masses
+        constants = ForceConstants.springs(lattice, placed, weights, central, transverse)
+        return constants.modes(wavevector)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
+from .band_derivatives import band_velocities, inverse_effective_mass
 from .lattice import check_lattice, hexagonal, orthogonal
 
 Hop = tuple[int, int, Sequence[int]]
@@ -78,25 +78,21 @@ class TightBinding:
     def velocities(
         self, wavevector: Float[Tensor, " n"], direction: Float[Tensor, " n"]
     ) -> Float[Tensor, " orbitals"]:
-        """dE/ds along k + s u for each band, ascending within bands that meet at k.
-
-        Where bands meet, E is no smooth function of k, but along one line it is: the slopes are
-        the eigenvalues of u . dH/dk within the space of one energy.
+        """dE/ds along k + s u for each band, as `band_velocities` tells.
 
         Args:
             wavevector: k, one point.
             direction: u; its length scales the result, so pass a unit vector.
         """
-        moved = torch.func.jvp(self.hamiltonian, (wavevector,), (direction,))
-        matrix, slope = moved[0], moved[1]
-        energies, states = torch.linalg.eigh(matrix)
-        slope = states.mH @ slope @ states
-        span = float(self.amplitudes.detach().abs().sum())
-        meets = (energies.diff().abs() > 1e-7 * span).tolist()
-        edges = [0, *(i + 1 for i, apart in enumerate(meets) if apart), len(energies)]
-        blocks = [slope[a:b, a:b] for a, b in pairwise(edges)]
-        slopes: Tensor = torch.cat([torch.linalg.eigvalsh(block) for block in blocks])
-        return slopes
+        meeting = 1e-7 * float(self.amplitudes.detach().abs().sum())
+        return band_velocities(self.hamiltonian, wavevector, direction, meeting)
+
+    def inverse_effective_mass(
+        self, wavevector: Float[Tensor, " n"], band: int
+    ) -> Float[Tensor, "n n"]:
+        """d^2 E / dk_a dk_b of one band, as `inverse_effective_mass` tells."""
+        meeting = 1e-7 * float(self.amplitudes.detach().abs().sum())
+        return inverse_effective_mass(self.hamiltonian, wavevector, band, meeting)
 
 
 def graphene(hop: float = 1.0, edge: float = 1.0) -> TightBinding:
