@@ -1,5 +1,6 @@
 """States of finite quantum systems, what can be measured of them, paths and lattice fields."""
 
+from .autocorrelation import SampledMean, sampled_mean
 from .channel import Channel, amplitude_damping, depolarising
 from .density_matrix import (
     bell_state,
@@ -43,6 +44,7 @@ from .field_theory import (
     plaquette,
     zero_dimensional_partition_function,
 )
+from .gauge_field import GaugeField
 from .geometric_tensor import (
     berry_curvature,
     berry_holonomy,
@@ -50,6 +52,8 @@ from .geometric_tensor import (
     fubini_study_metric,
     quantum_geometric_tensor,
 )
+from .hybrid_monte_carlo import SampledChains, hybrid_monte_carlo
+from .lattice_field import ScalarField
 from .measurement import (
     Measurement,
     expectation,
@@ -59,7 +63,7 @@ from .measurement import (
     variance,
 )
 from .path_integral import PathIntegralFramework, mehler_kernel
-from .path_sampling import SampledMean, SampledPaths, sample_paths, sampled_mean
+from .path_sampling import SampledPaths, sample_paths
 from .preparation import (
     amplitude_state,
     angle_amplitudes,
@@ -74,12 +78,15 @@ __all__ = [
     "Channel",
     "EntanglementMetrics",
     "Expectation",
+    "GaugeField",
     "HilbertSpace",
     "Measurement",
     "PathIntegralFramework",
     "QuantumStateSpace",
+    "SampledChains",
     "SampledMean",
     "SampledPaths",
+    "ScalarField",
     "amplitude_damping",
     "amplitude_state",
     "angle_amplitudes",
@@ -106,6 +113,7 @@ __all__ = [
     "free_fermion_entropy",
     "fubini_study_metric",
     "hopping_chain_correlations",
+    "hybrid_monte_carlo",
     "lattice_propagator",
     "lindblad_generator",
     "line_propagator",

@@ -128,8 +128,8 @@ def evolve_driven(
 
     def slope(time: Tensor, rho: Tensor) -> Tensor:
         drift = (-1j * hamiltonian(time) - lost) @ rho
-        gained: Tensor = (jumps @ rho[..., None, :, :] @ jumps.mH).sum(-3)
-        return drift + drift.mH + gained
+        gained = jumps @ rho[..., None, :, :] @ jumps.mH
+        return drift + drift.mH + gained.sum(-3)
 
     found: Tensor = integrate(
         slope,
@@ -164,8 +164,9 @@ def stationary_density(
         )
     trace = torch.eye(size).to(generator).flatten()
     system = generator + trace[:, None] * trace / size
-    found: Tensor = torch.linalg.solve(system, (trace / size).expand(system.shape[:-1]))
-    return found.unflatten(-1, (size, size))
+    found = torch.linalg.solve(system, (trace / size).expand(system.shape[:-1]))
+    rho: Tensor = found.unflatten(-1, (size, size))
+    return rho
 
 
 def lindblad_generator(

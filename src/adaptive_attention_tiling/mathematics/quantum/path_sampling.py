@@ -1,4 +1,4 @@
-"""Closed Euclidean paths drawn with weight e^(-S), and means over them with their errors."""
+"""Closed Euclidean paths drawn with weight e^(-S)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
+from .hybrid_monte_carlo import hybrid_monte_carlo
 from .path_integral import PathIntegralFramework
-
-
-@dataclass(frozen=True)
-class SampledMean:
-    """A mean of correlated numbers.
-
-    Args:
-        value: the mean over all draws of all chains.
-        error: its standard error, sqrt(2 tau var / draws).
-        autocorrelation_time: tau, in draws; 1/2 if they are independent.
-    """
-
-    value: float
-    error: float
-    autocorrelation_time: float
 
 
 @dataclass(frozen=True)
@@ -70,86 +56,20 @@ def sample_paths(
     """
     if not 0 < temperature < math.inf:
         raise ArgumentError("temperature", temperature, "a number above 0", "pass temperature=1.0")
-    counts = {"slices": slices, "chains": chains, "draws": draws, "steps": leapfrog_steps}
-    for name, value in counts.items():
+    for name, value in {"slices": slices, "chains": chains}.items():
         if value < 1:
             raise ArgumentError(name, value, "at least 1", f"pass {name}=16")
     duration = 1 / temperature
     if not 0 < step_length < 0.8:
         raise ArgumentError("step_length", step_length, "above 0, below 0.8", "pass 0.4")
     length = step_length * math.sqrt(duration / slices / framework.mass)
-    path = torch.zeros(chains, slices, dtype=framework.grid.dtype)
-    kept, accepted = [], 0.0
-    for move in range(burn_in + draws):
-        momentum = torch.randn(path.shape, dtype=path.dtype, generator=generator)
-        jitter = float(torch.rand((), generator=generator)) * 0.4 + 0.8
-        proposal, change = _move(
-            framework, duration, path, momentum, length * jitter, leapfrog_steps
-        )
-        taken = torch.rand(chains, dtype=path.dtype, generator=generator) < torch.exp(-change)
-        path = torch.where(taken[:, None], proposal, path)
-        if move >= burn_in:
-            kept.append(path)
-            accepted += float(taken.to(path.dtype).mean()) / draws
-    return SampledPaths(torch.stack(kept, 1), accepted)
-
-
-def sampled_mean(series: Float[Tensor, "c n"]) -> SampledMean:
-    """The mean of correlated draws, with an error that knows of their autocorrelation.
-
-    tau = 1/2 + sum_(t=1)^W rho(t), W the first lag that is at least 5 tau and 8; rho is pooled over
-    chains about the mean of all.
-
-    Args:
-        series: one row for each independent chain.
-
-    Sokal, Monte Carlo methods in statistical mechanics (1997), section 3; Wolff, Monte Carlo errors
-    with less errors (2004).
-    """
-    if series.dim() != 2 or series.shape[1] < 2 or not bool(series.detach().isfinite().all()):
-        raise ArgumentError(
-            "series", f"{list(series.shape)}, or NaN", "finite [chains, draws >= 2]", "draw more"
-        )
-    values = series.detach().double()
-    draws = values.shape[1]
-    centred = values - values.mean()
-    wave = torch.fft.rfft(centred, 2 * draws)
-    lagged = torch.fft.irfft(wave.abs().square(), 2 * draws)[:, :draws].mean(0)
-    covariance = lagged / torch.arange(draws, 0, -1, dtype=torch.float64)
-    spread = float(covariance[0])
-    if spread == 0:
-        return SampledMean(float(values.mean()), 0.0, 0.5)
-    times = (covariance / spread).cumsum(0) - 0.5
-    enough = torch.arange(draws) >= (5 * times).clamp(min=8)
-    window = int(enough.nonzero()[0]) if bool(enough.any()) else draws - 1
-    tau = max(float(times[window]), 0.5 / draws)
-    return SampledMean(float(values.mean()), math.sqrt(2 * tau * spread / values.numel()), tau)
-
-
-def _move(
-    framework: PathIntegralFramework,
-    duration: float,
-    path: Tensor,
-    momentum: Tensor,
-    step: float,
-    count: int,
-) -> tuple[Tensor, Tensor]:
-    """The path after some leapfrog steps, and by how much p^2 / 2 + S has grown."""
-    action, force = _force(framework, duration, path)
-    before = action + momentum.square().sum(-1) / 2
-    momentum = momentum + step / 2 * force
-    for k in range(count):
-        path = path + step * momentum
-        action, force = _force(framework, duration, path)
-        momentum = momentum + (step if k < count - 1 else step / 2) * force
-    return path, action + momentum.square().sum(-1) / 2 - before
-
-
-def _force(
-    framework: PathIntegralFramework, duration: float, path: Tensor
-) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        moving = path.detach().requires_grad_()
-        action = framework.action_functional(moving, duration, periodic=True)
-        (slope,) = torch.autograd.grad(action.sum(), moving)
-    return action.detach(), -slope
+    found = hybrid_monte_carlo(
+        lambda path: framework.action_functional(path, duration, periodic=True),
+        torch.zeros(chains, slices, dtype=framework.grid.dtype),
+        length,
+        draws=draws,
+        burn_in=burn_in,
+        leapfrog_steps=leapfrog_steps,
+        generator=generator,
+    )
+    return SampledPaths(found.states, found.acceptance)
