@@ -11,6 +11,7 @@ from adaptive_attention_tiling.mathematics.dynamics import (
     implicit_midpoint_orbit,
     split_orbit,
 )
+from adaptive_attention_tiling.mathematics.dynamics.symplectic_integrators import SPLITTINGS
 from adaptive_attention_tiling.mathematics.runge_kutta import integrate
 
 ONE = torch.ones(1, dtype=torch.float64)
@@ -111,12 +112,49 @@ def test_order_on_the_pendulum(method, order):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
-def test_the_pendulum_is_back_after_a_period():
-    """The period of amplitude 1 is 4 K(sin^2 1/2) = 6.69997566437."""
-    system = HamiltonianSystem(pendulum)
-    flow = system.flow(ONE, 0 * ONE, step=6.69997566437 / 64, steps=64, method="yoshida4")
-    assert float(flow.positions[-1]) == pytest.approx(1, abs=1e-7)
+@pytest.mark.parametrize(
+    ("amplitude", "period"), [(1.0, 6.69997566437), (math.pi / 2, 7.41629870921)]
+)
+def test_golden_period_of_the_pendulum(amplitude, period):
+    """4 K(sin^2(amplitude / 2))."""
+    system, start = HamiltonianSystem(pendulum), tensor(amplitude)
+    flow = system.flow(start, 0 * start, step=period / 64, steps=64, method="yoshida4")
+    assert float(flow.positions[-1]) == pytest.approx(amplitude, abs=1e-7)
     assert float(flow.momenta[-1]) == pytest.approx(0, abs=1e-4)
+
+
+def test_golden_coefficients_of_yoshida():
+    outer, inner, _ = SPLITTINGS["yoshida4"].drifts
+    assert outer == pytest.approx(1.35120719196, abs=1e-11)
+    assert inner == pytest.approx(-1.702414383919316, abs=1e-15)
+
+
+@pytest.mark.parametrize("method", ["symplectic_euler", "leapfrog", "yoshida4"])
+def test_steps_beyond_stability_grow_and_are_refused(method):
+    """Two springs of frequencies 1 and 5: the faster one sets the limit."""
+
+    def springs(q, p):
+        return (p.square() / 2 + tensor(0.5, 12.5) * q.square()).sum(-1)
+
+    system, q, p = HamiltonianSystem(springs), tensor(1.0, 1.0), tensor(0.0, 0.3)
+    limit = system.stability_limit(q, p, method)
+    assert limit == pytest.approx({"yoshida4": 1.573401}.get(method, 2.0) / 5, abs=1e-6)
+    with pytest.raises(ArgumentError, match=rf"step: got .*{method} lets small swings"):
+        system.flow(q, p, step=limit * 1.001, steps=1, method=method)
+    system.flow(q, p, step=limit * 0.999, steps=1, method=method)
+    force = tensor(1.0, 25.0)
+    for share, grows in ((0.999, False), (1.001, True)):
+        orbit = split_orbit(
+            lambda p: p, lambda q: -force * q, q, p, step=limit * share, steps=250, method=method
+        )
+        assert (float(orbit.positions.abs().max()) > 1e4) == grows
+
+
+def test_nothing_limits_a_step_where_nothing_swings():
+    system = HamiltonianSystem(lambda q, p: (p.square() - q.square()).sum(-1) / 2)
+    assert system.stability_limit(ONE, ONE) == math.inf
+    with pytest.raises(ArgumentError, match="step: got 2, expected one that keeps"):
+        system.flow(ONE, ONE, step=2, steps=420)
 
 
 def oscillator(q, p):

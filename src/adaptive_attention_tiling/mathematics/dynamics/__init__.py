@@ -21,6 +21,15 @@ from .flow_singularities import Singularity, flow_singularities, normalized_flow
 from .geometric_flow import FlowMetrics, GeometricFlow, MetricFlow
 from .graph_flow import GraphFlow, graph_ricci_flow, modularity
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
+from .invariant_measure import BoxChain, ulam_chain
+from .kuramoto import (
+    critical_coupling,
+    kuramoto_coherence,
+    kuramoto_rate,
+    lorentz_frequencies,
+    ott_antonsen_rate,
+    phase_coherence,
+)
 from .markov_chain import MarkovChain
 from .optimal_control import Regulator, linear_quadratic_regulator, lyapunov_solution
 from .pattern_control import Box, ControlSignal, controlled
@@ -43,12 +52,15 @@ from .reaction_diffusion import (
 )
 from .reaction_kinetics import AllenCahn, Brusselator, FisherKPP, GrayScott, Schnakenberg
 from .ricci_flow import RotationalFlow, rotational_curvatures, rotational_ricci_flow
+from .symbolic import BlockEntropies, block_entropies, pesin_entropy
 from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 
 __all__ = [
     "AllenCahn",
     "BifurcationDiagram",
+    "BlockEntropies",
     "Box",
+    "BoxChain",
     "Branch",
     "Brusselator",
     "ControlSignal",
@@ -75,10 +87,12 @@ __all__ = [
     "TuringThreshold",
     "bifurcation_diagram",
     "birkhoff_average",
+    "block_entropies",
     "chain_laplacian",
     "cigar_metric",
     "continued",
     "controlled",
+    "critical_coupling",
     "curve_shortening_area",
     "curve_shortening_circle",
     "dispersion_relation",
@@ -91,7 +105,10 @@ __all__ = [
     "hopf_point",
     "implicit_midpoint_orbit",
     "kaplan_yorke_dimension",
+    "kuramoto_coherence",
+    "kuramoto_rate",
     "linear_quadratic_regulator",
+    "lorentz_frequencies",
     "lyapunov_exponents",
     "lyapunov_solution",
     "mean_curvature_extinction",
@@ -99,6 +116,9 @@ __all__ = [
     "modularity",
     "monodromy_matrix",
     "normalized_flow",
+    "ott_antonsen_rate",
+    "pesin_entropy",
+    "phase_coherence",
     "phi_functions",
     "reaction_diffusion",
     "reaction_jacobian",
@@ -113,4 +133,5 @@ __all__ = [
     "swift_hohenberg",
     "swift_hohenberg_energy",
     "turing_threshold",
+    "ulam_chain",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,12 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ..geometry import SymplecticForm
 from ..runge_kutta import integrate
-from .symplectic_integrators import SPLITTINGS, implicit_midpoint_orbit, split_orbit
+from .symplectic_integrators import (
+    SPLITTINGS,
+    implicit_midpoint_orbit,
+    split_orbit,
+    stability_reach,
+)
 
 Energy = Callable[[Tensor, Tensor], Tensor]
 Function = Callable[[Tensor], Tensor]
@@ -78,6 +84,30 @@ class HamiltonianSystem:
         """{f, g} = sum_i df/dq_i dg/dp_i - df/dp_i dg/dq_i at z; {q, p} = 1, f' = {f, H}."""
         return SymplecticForm.standard(state.shape[-1] // 2).poisson_bracket(f, g)(state)
 
+    def stability_limit(
+        self,
+        state: Float[Tensor, "*b n"],
+        momentum: Float[Tensor, "*b n"],
+        method: str = "leapfrog",
+    ) -> float:
+        """The largest step at which a splitting of small swings about these states stays bounded.
+
+        reach / omega, omega^2 the largest eigenvalue of T''(p) V''(q) over the batch, and reach
+        that of the method: 2 for "leapfrog". Infinite where nothing swings.
+        """
+        _check(state, momentum)
+        if method not in SPLITTINGS:
+            raise ArgumentError(
+                "method", repr(method), f"one of {sorted(SPLITTINGS)}", "others have no such limit"
+            )
+        rows = state.detach().reshape(-1, state.shape[-1])
+        moving = momentum.detach().reshape_as(rows)
+        bent = torch.func.vmap(torch.func.hessian(self.hamiltonian, argnums=0))(rows, moving)
+        inertia = torch.func.vmap(torch.func.hessian(self.hamiltonian, argnums=1))(rows, moving)
+        squares = torch.linalg.eigvals((inertia @ bent).detach()).real
+        fastest = float(squares.max()) if squares.numel() else 0.0
+        return stability_reach(method) / math.sqrt(fastest) if fastest > 0 else math.inf
+
     def flow(
         self,
         state: Float[Tensor, "*b n"],
@@ -93,12 +123,17 @@ class HamiltonianSystem:
             method: "symplectic_euler", "leapfrog" or "yoshida4" for H = T(p) + V(q), which the
                 start is asked about; "implicit_midpoint" for any H; "euler", "midpoint" or "rk4",
                 whose energies drift.
+
+        Raises:
+            ArgumentError: a splitting of an H that is no sum; a step beyond `stability_limit` at
+                the start; an orbit that leaves the finite numbers.
         """
         _check(state, momentum)
         half = state.shape[-1]
         times = step * torch.arange(steps + 1, dtype=state.dtype, device=state.device)
         if method in SPLITTINGS:
             self._check_separable(state, momentum)
+            self._check_stable(state, momentum, step, method)
             orbit = split_orbit(
                 lambda p: self.hamilton_equations((state, p))[0],
                 lambda q: self.hamilton_equations((q, momentum))[1],
@@ -116,11 +151,25 @@ class HamiltonianSystem:
             else:
                 phase = integrate(lambda t, z: self._field(z), start, times, method=method, steps=1)
             positions, momenta = phase[..., :half], phase[..., half:]
+        if not bool((positions.isfinite() & momenta.isfinite()).all()):
+            raise ArgumentError(
+                "step", step, "one that keeps the orbit finite", "take smaller steps, or fewer"
+            )
         return HamiltonianFlow(times, positions, momenta, self.hamiltonian(positions, momenta))
 
     def _field(self, z: Tensor) -> Tensor:
         half = z.shape[-1] // 2
         return torch.cat(self.hamilton_equations((z[..., :half], z[..., half:])), -1)
+
+    def _check_stable(self, state: Tensor, momentum: Tensor, step: float, method: str) -> None:
+        limit = self.stability_limit(state, momentum, method)
+        if abs(step) >= limit:
+            raise ArgumentError(
+                "step",
+                step,
+                f"less than {limit:.6g}, beyond which {method} lets small swings grow",
+                "take smaller steps, or method='implicit_midpoint'",
+            )
 
     def _check_separable(self, state: Tensor, momentum: Tensor) -> None:
         """Raise an ArgumentError where d^2 H / dq dp v is not 0 for a direction v."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,32 @@ SPLITTINGS = {
         4, (_OUTER / 2, _BETWEEN, _BETWEEN, _OUTER / 2), (_OUTER, _INNER, _OUTER)
     ),
 }
+
+
+@cache
+def stability_reach(method: str) -> float:
+    """The least h omega at which steps of a harmonic oscillator grow: |tr M(h omega)| = 2.
+
+    2 for leapfrog and symplectic Euler, 1.5734 for Yoshida's fourth order.
+    """
+    splitting = SPLITTINGS[method]
+
+    def is_bounded(h: float) -> bool:
+        # M on (q, p), a kick p -= h a q and a drift q += h b p at a time.
+        rows = [[1.0, 0.0], [0.0, 1.0]]
+        for kick, drift in zip(splitting.kicks, (*splitting.drifts, 0.0), strict=True):
+            rows[1] = [y - h * kick * x for x, y in zip(*rows, strict=True)]
+            rows[0] = [x + h * drift * y for x, y in zip(*rows, strict=True)]
+        return abs(rows[0][0] + rows[1][1]) <= 2 + 1e-12
+
+    low = 0.0
+    while is_bounded(low + 0.01):
+        low += 0.01
+    high = low + 0.01
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_bounded(middle) else (low, middle)
+    return low
 
 
 class Orbit(NamedTuple):
