@@ -13,9 +13,8 @@ import argparse
 import json
 import os
 import platform
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -38,7 +37,8 @@ from adaptive_attention_tiling.evaluation.theory import (
 from adaptive_attention_tiling.evaluation.theory.planted import KINDS
 from adaptive_attention_tiling.evaluation.theory.power_law import fitted_exponent
 from adaptive_attention_tiling.evaluation.theory.solvable import CATEGORICAL, GAUSSIANS, MANIFOLDS
-from adaptive_attention_tiling.visualization.line_chart import Series, legend, line_chart
+from adaptive_attention_tiling.visualization import Series
+from adaptive_attention_tiling.visualization.line_chart import legend, line_chart
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
@@ -414,7 +414,8 @@ def page(found: dict[str, Figures], facts: dict[str, str]) -> str:
     """One HTML page that needs nothing else."""
     figures = "".join(
         f"<figure><figcaption>{escape(caption)}</figcaption>"
-        f"{legend(one.name for one in series)}{_chart(caption, x, y, series)}</figure>"
+        f"{legend(one.name for one in series)}"
+        f"{line_chart(series, title=caption, x_label=x, y_label=y)}</figure>"
         for caption, x, y, series in charts(found)
     )
     table = "".join(
@@ -431,12 +432,6 @@ def page(found: dict[str, Figures], facts: dict[str, str]) -> str:
         f'<h2>Figures</h2><div class="wide"><table>{table}</table></div>'
         f"<p>{escape(told)}</p></html>\n"
     )
-
-
-def _chart(caption: str, x_label: str, y_label: str, series: Sequence[Series]) -> str:
-    drawing = line_chart(series, title=caption, x_label=x_label, y_label=y_label)
-    # Its tooltips speak of reads and errors, whatever is drawn.
-    return re.sub(r"<title>.*?</title>", "", drawing)
 
 
 def plain(found: Any) -> Any:

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from adaptive_attention_tiling.visualization.line_chart import Series, legend, line_chart
+from adaptive_attention_tiling.visualization import Series
+from adaptive_attention_tiling.visualization.line_chart import legend, line_chart
 
 
 def chart(points, name="series"):
@@ -45,5 +46,12 @@ def test_series_differ_in_shape_and_dash_as_well_as_in_colour():
     assert len(set(shapes)) == len(names)
 
 
-def test_the_largest_error_number_is_exact_in_its_tip():
-    assert "series: 10.0 % read, error 2.5 %" in chart([(0.1, 0.025)])
+def test_a_tip_tells_both_numbers_by_the_labels_of_the_axes():
+    assert "<title>series: across 10.0 %, up 2.5 %</title>" in chart([(0.1, 0.025)])
+
+
+def test_a_series_that_has_no_place_keeps_the_marks_of_the_others():
+    series = [Series(name="gone", points=[(0.5, 0.0)]), Series(name="there", points=[(0.5, 0.1)])]
+    drawing = line_chart(series, title="t", x_label="across", y_label="up")
+    assert '<g class="s1">' in drawing
+    assert "gone" not in drawing

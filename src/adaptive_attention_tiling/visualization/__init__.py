@@ -1,6 +1,6 @@
 """Pictures of what attention read, as files that need nothing else to be looked at."""
 
-from .line_chart import Series
+from .plot import Series
 from .reading_report import Continuation, Panel, ReadingReport, Setting, render
 
 __all__ = ["Continuation", "Panel", "ReadingReport", "Series", "Setting", "render"]

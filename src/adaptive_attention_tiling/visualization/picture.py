@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 from ..errors import ArgumentError
 
 # The colours of the reading report. A picture paints its own paper, so it is legible anywhere.
 _STYLE = """
 .aat{--paper:#fdfcfa;--ink:#1d1c1a;--soft:#66625a;--line:#dcd7cd;--s0:#0072b2;--s1:#b34700;
+--s2:#00795a;--s3:#a1447a;--s4:#5a50c8;--s5:#7a6400;
 --k0:#fdf6ea;--k1:#fcecd2;--k2:#fbe0b6;--k3:#fad297;--k4:#f8c276;--k5:#f5b055;--k6:#f09c38;
---k7:#e98623;--k8:#dd7014;background:var(--paper);color:var(--ink);
+--k7:#e98623;--k8:#dd7014;background:var(--paper);color:var(--ink);max-width:100%;height:auto;
 font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
 @media (prefers-color-scheme:dark){.aat{--paper:#16171a;--ink:#eae7e1;--soft:#a5a097;--line:#38393e;
---s0:#56b4e9;--s1:#f0964a;--k0:#1d1c1c;--k1:#29231d;--k2:#382b1e;--k3:#48331e;--k4:#593c1e;
+--s0:#56b4e9;--s1:#f0964a;--s2:#3fc79d;--s3:#dd94c0;--s4:#a49df7;--s5:#d3bd4a;
+--k0:#1d1c1c;--k1:#29231d;--k2:#382b1e;--k3:#48331e;--k4:#593c1e;
 --k5:#6b451d;--k6:#7e4f1b;--k7:#925918;--k8:#a96413}}
 .aat text{fill:var(--soft)}
 .aat .head{fill:var(--ink);font-size:14px;font-weight:600}
@@ -34,10 +37,34 @@ white-space:pre}
 .aat .border{stroke:var(--ink);stroke-width:1.4}
 .aat .bar{fill:var(--s0);stroke:var(--paper);stroke-width:.5}
 .aat .mark{stroke:var(--ink);stroke-dasharray:4 3;fill:none}
+.aat .grid{stroke:var(--line);fill:none}
+.aat .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke:currentColor}
+.aat .s0{color:var(--s0);fill:var(--s0)}
+.aat .s1{color:var(--s1);fill:var(--s1)}.aat .s1 .line{stroke-dasharray:7 3}
+.aat .s2{color:var(--s2);fill:var(--s2)}.aat .s2 .line{stroke-dasharray:2 3}
+.aat .s3{color:var(--s3);fill:var(--s3)}.aat .s3 .line{stroke-dasharray:8 3 2 3}
+.aat .s4{color:var(--s4);fill:var(--s4)}.aat .s4 .line{stroke-dasharray:12 4}
+.aat .s5{color:var(--s5);fill:var(--s5)}.aat .s5 .line{stroke-dasharray:5 2 1 2 1 2}
+.aat .band{fill:var(--s0);fill-opacity:.14}
+.aat .gap{fill:var(--s1);fill-opacity:.14}
+.aat .curve{fill:none;stroke:var(--s0);stroke-width:1.6;stroke-linejoin:round}
+.aat .free{fill:none;stroke:var(--s1);stroke-width:1.2;stroke-dasharray:4 3}
+.aat .area{fill:var(--s0);fill-opacity:.22;stroke:var(--s0);stroke-width:1.4;stroke-linejoin:round}
+.aat .edge{fill:none;stroke:var(--ink);stroke-width:1.3;stroke-linejoin:round;stroke-linecap:round}
+.aat .behind{fill:none;stroke:var(--soft);stroke-opacity:.55;stroke-dasharray:3 3}
+.aat .path{fill:none;stroke:var(--s0);stroke-width:2;stroke-linejoin:round}
+.aat .thread{stroke:var(--paper);stroke-width:.8}
+.aat .ink{fill:var(--ink)}
+.aat .name{fill:var(--ink);stroke:var(--paper);stroke-width:3;stroke-linejoin:round;
+paint-order:stroke}
 .aat .k0{fill:var(--k0)}.aat .k1{fill:var(--k1)}.aat .k2{fill:var(--k2)}.aat .k3{fill:var(--k3)}
 .aat .k4{fill:var(--k4)}.aat .k5{fill:var(--k5)}.aat .k6{fill:var(--k6)}.aat .k7{fill:var(--k7)}
 .aat .k8{fill:var(--k8)}
 """.strip()
+
+
+_LINE = 16.0  # from one line of a note to the next
+LETTER = 6.2  # width of a letter of 12 px on average
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,8 @@ class Picture:
             text = (
                 '<!doctype html><html lang="en"><meta charset="utf-8">'
                 '<meta name="color-scheme" content="light dark">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 f"<title>{escape(self.title)}</title><body>{self.svg}</body></html>"
             )
         path.write_text(text, encoding="utf-8")
@@ -69,13 +98,21 @@ class Picture:
 
 
 def picture(body: str, *, title: str, note: str, width: float, height: float) -> Picture:
-    """A picture of `body` under its title and note; the body begins at y = 52."""
+    """A picture of `body` under its title and note; the body begins at y = 52.
+
+    A note longer than a line goes on below, and pushes the body down.
+    """
+    lines = wrap(note, int((width - 20) / LETTER)) or [""]
+    more = _LINE * (len(lines) - 1)
+    if more:
+        body, height = f'<g transform="translate(0 {more:g})">{body}</g>', height + more
+    told = "".join(label(16, 42 + _LINE * row, line) for row, line in enumerate(lines))
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     return Picture(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aat" {size} role="img">'
         f"<title>{escape(title)}</title><desc>{escape(note)}</desc><style>{_STYLE}</style>"
         f'<rect class="paper" width="{width:g}" height="{height:g}"/>'
-        f"{label(16, 24, title, style='head')}{label(16, 42, note)}{body}</svg>",
+        f"{label(16, 24, title, style='head')}{told}{body}</svg>",
         title,
     )
 

@@ -11,7 +11,8 @@ from string import Template
 from ..errors import ArgumentError
 from .coloured_text import LETTERS, coloured_text
 from .heat_map import heat_map
-from .line_chart import Series, legend, line_chart
+from .line_chart import legend, line_chart
+from .plot import Series
 from .shades import shades_for
 
 # Below these, differences say nothing: a token read through the mean of 32 has 3 % of a row.

@@ -1,6 +1,8 @@
-"""A grid of positive numbers in nine shades, as SVG of one path a shade."""
+"""A grid of numbers in nine shades, as SVG of one path a shade."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -37,7 +39,14 @@ def shaded_grid(
     )
 
 
-def shade_key(shades: Shades, *, x: float, y: float, width: float) -> str:
+def shade_key(
+    shades: Shades,
+    *,
+    x: float,
+    y: float,
+    width: float,
+    text: Callable[[float], str] = per_cent,
+) -> str:
     """The shades side by side over the numbers at both ends and in the middle."""
     step = width / _COUNT
     swatches = "".join(
@@ -46,7 +55,7 @@ def shade_key(shades: Shades, *, x: float, y: float, width: float) -> str:
     )
     ends = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
     numbers = "".join(
-        label(x + share * width, y + 24, per_cent(shades.value(share)), anchor=anchor)
+        label(x + share * width, y + 24, text(shades.value(share)), anchor=anchor)
         for share, anchor in ends
     )
     return swatches + numbers
@@ -55,5 +64,7 @@ def shade_key(shades: Shades, *, x: float, y: float, width: float) -> str:
 def _shades_of(values: Tensor, shades: Shades) -> Tensor:
     """`Shades.shade` of every number at once."""
     low = torch.tensor(shades.low, dtype=torch.float64)
-    share = (values.double().clamp(min=shades.low) / low).log() / (shades.high / low).log()
+    share = (values.double() - low) / (shades.high - low)
+    if shades.logarithmic:
+        share = (values.double().clamp(min=shades.low) / low).log() / (shades.high / low).log()
     return (share * _COUNT).long().clamp(0, _COUNT - 1)

@@ -1,4 +1,4 @@
-"""Nine shades of one hue for positive numbers on a logarithmic scale, and the key to them."""
+"""Nine shades of one hue for numbers on a scale, logarithmic if not told else, and their key."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ class Shades:
 
     low: float
     high: float
+    logarithmic: bool = True
 
     def shade(self, value: float) -> int:
         """0 (pale) to 8 (strong)."""
         if value <= self.low:
             return 0
-        share = math.log(value / self.low) / math.log(self.high / self.low)
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
         return min(_COUNT - 1, int(share * _COUNT))
 
     def value(self, share: float) -> float:
         """The number at a share of the way along the scale."""
-        return self.low * math.pow(self.high / self.low, share)
+        if self.logarithmic:
+            return self.low * math.pow(self.high / self.low, share)
+        return self.low + (self.high - self.low) * share
 
     def key(self, prefix: str) -> str:
         """The shades side by side over the numbers at both ends and in the middle."""
