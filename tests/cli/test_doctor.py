@@ -30,7 +30,7 @@ def test_json_holds_what_is_so(cache):
     assert found["cache"] == {"folder": str(cache), "bytes": 5}
     assert found["machine"]["cores"] == os.cpu_count()
     assert found["machine"]["threads"] == torch.get_num_threads()
-    extras = {"hf", "data", "hub", "bench", "topology", "arithmetic"}
+    extras = {"hf", "data", "hub", "bench", "topology", "arithmetic", "crystal"}
     assert {extra["name"] for extra in found["extras"]} == extras
     paths = {path["name"]: path["available"] for path in found["paths"]}
     assert paths["eager on the CPU"]
