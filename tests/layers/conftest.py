@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from adaptive_attention_tiling.layers import (
@@ -9,6 +11,7 @@ from adaptive_attention_tiling.layers import (
     ProjectionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
+    StatePreparation,
     StateSpaceConfig,
 )
 from adaptive_attention_tiling.ops.tiled_attention import TileLayout
@@ -55,6 +58,20 @@ MIXERS = {
     "fidelity_near": FidelityAttentionConfig(projection=PLAIN, state_width=5, window=3, sinks=1),
     "fidelity_furnished": FidelityAttentionConfig(
         projection=FURNISHED, state_width=6, gates=BY_HEAD, window=3, sinks=1
+    ),
+    "fidelity_phases": FidelityAttentionConfig(
+        projection=PLAIN, preparation=StatePreparation(phases=True), state_width=3, window=2
+    ),
+    "fidelity_angle": FidelityAttentionConfig(
+        projection=PLAIN, preparation=StatePreparation(kind="angle"), state_width=8
+    ),
+    "fidelity_angle_furnished": FidelityAttentionConfig(
+        projection=replace(FURNISHED, rotary_base=None),
+        preparation=StatePreparation(kind="angle", phases=True),
+        state_width=4,
+        gates=BY_HEAD,
+        window=3,
+        sinks=1,
     ),
     "adaptive_tiled": AdaptiveTiledAttentionConfig(projection=PLAIN),
     "adaptive_tiled_furnished": AdaptiveTiledAttentionConfig(

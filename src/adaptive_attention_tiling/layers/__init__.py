@@ -23,6 +23,7 @@ from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
 from .reversible import LeapfrogLayer, ReversibleStack, reversible_leapfrog
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
+from .state_preparation import StatePreparation
 from .state_space import AdaptiveMambaBlock, StateSpaceConfig, VariableStateSpaceModel
 
 MixerConfig = (
@@ -83,6 +84,7 @@ __all__ = [
     "SoftmaxAttentionConfig",
     "SoftmaxCrossAttention",
     "SplatFieldConfig",
+    "StatePreparation",
     "StateSpaceConfig",
     "VariableStateSpaceModel",
     "make_mixer",

@@ -82,7 +82,7 @@ def _check_complex(query: Tensor, key: Tensor, value: Tensor) -> None:
         )
     for name, tensor, wanted in (
         ("key", key, query.dtype),
-        ("value", value, query.dtype.to_real()),
+        ("value", value, query.real.dtype),
     ):
         if tensor.dtype != wanted:
             raise ArgumentError(
