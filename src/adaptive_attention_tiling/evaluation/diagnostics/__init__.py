@@ -2,11 +2,15 @@
 
 from .attention_graph import attention_graph
 from .head_structure import CurvatureSummary, HeadStructure, curvature_summary, head_structure
+from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
 
 __all__ = [
     "CurvatureSummary",
+    "HeadPeriodicity",
     "HeadStructure",
+    "MaskMass",
     "attention_graph",
     "curvature_summary",
+    "head_periodicity",
     "head_structure",
 ]
