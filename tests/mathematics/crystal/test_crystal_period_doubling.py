@@ -5,6 +5,7 @@ import pytest
 
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.crystal import (
+    doubling_bifurcations,
     feigenbaum_function,
     period_doubling,
     similarity_dimension,
@@ -30,6 +31,18 @@ def test_superstable_cycles_hold_the_critical_point():
             orbit.append(x)
         assert orbit[-1] == pytest.approx(0.5, abs=1e-12)
         assert len({round(value, 6) for value in orbit}) == 2**order
+
+
+def test_golden_second_doubling():
+    """B5: r_2 = 1 + sqrt 6 = 3.44948974278; the first is 3, the third 3.54409035955."""
+    found = doubling_bifurcations(6)
+    assert float(found[1]) == pytest.approx(3.44948974278, abs=5e-12)
+    assert float(found[0]) == pytest.approx(3, abs=1e-14)
+    assert float(found[2]) == pytest.approx(3.5440903595519, abs=1e-12)
+    superstable = period_doubling(6).parameters
+    assert bool((superstable[:6] < found).all())
+    assert bool((found < superstable[1:7]).all())
+    assert float((found[4] - found[3]) / (found[5] - found[4])) == pytest.approx(4.669, abs=2e-3)
 
 
 def test_golden_alpha_of_the_universal_function():
@@ -63,6 +76,7 @@ def test_golden_similarity_dimensions(ratios, expected):
 
 MISUSED = {
     "doublings": (lambda: period_doubling(2), "doublings: got 2"),
+    "count": (lambda: doubling_bifurcations(9), "count: got 9"),
     "degree": (lambda: feigenbaum_function(1), "degree: got 1"),
     "one": (lambda: similarity_dimension([0.5]), "ratios: got"),
     "large": (lambda: similarity_dimension([0.5, 1.0]), "expected two or more"),

@@ -32,7 +32,7 @@ def anomaly_polynomial(
 
     Bertlmann, Anomalies in Quantum Field Theory (1996), section 11.4.
     """
-    fermions = _checked(charges)
+    fermions = checked_charges(charges)
     if degree < 1:
         raise ArgumentError("degree", degree, "a whole number >= 1", "pass d / 2 + 1")
     groups = len(fermions[0][0]) if fermions else 0
@@ -92,9 +92,16 @@ def hypercharge_anomalies(
     )
 
 
-def _checked(
+def check_colours(colours: int) -> None:
+    """Raise unless there is an SU(N)."""
+    if colours < 2:
+        raise ArgumentError("colours", colours, "a whole number >= 2", "pass N of SU(N)")
+
+
+def checked_charges(
     charges: Iterable[tuple[Sequence[Rational], Rational]],
 ) -> list[tuple[list[Fraction], Fraction]]:
+    """Charges and numbers as Fractions, as many charges of each."""
     listed = [([_exact("charges", q) for q in qs], _exact("charges", m)) for qs, m in charges]
     if len({len(qs) for qs, _ in listed}) > 1:
         raise ArgumentError(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ..runge_kutta import integrate
+from .anomaly import check_colours
 from .block_map import applied
 
 Beta = Callable[[Tensor], Tensor]
@@ -108,8 +109,7 @@ def gauge_beta(colours: int, flavours: int) -> GaugeBeta:
     Gross and Wilczek, Politzer, Phys. Rev. Lett. 30 (1973) 1343, 1346; Caswell, Phys. Rev. Lett.
     33 (1974) 244.
     """
-    if colours < 2:
-        raise ArgumentError("colours", colours, "a whole number >= 2", "pass N of SU(N)")
+    check_colours(colours)
     if flavours < 0:
         raise ArgumentError("flavours", flavours, "a whole number >= 0", "count Dirac fermions")
     return GaugeBeta(

@@ -218,15 +218,16 @@ def _all(equation: _Equation, starts: Tensor, steps: int, apart: float) -> Fixed
 def _root(residual: Callable[[Tensor], Tensor], point: Tensor, steps: int) -> tuple[Tensor, float]:
     """Where Newton's method ends, and the largest residual there."""
     smallest = float(torch.finfo(point.dtype).eps)
+    slope = _jacobian(residual, point)
     for _ in range(steps):
-        # Least squares, for a marginal direction makes the matrix singular.
-        step = torch.linalg.lstsq(_jacobian(residual, point), -residual(point).detach()[:, None])
-        if not bool(step.solution.isfinite().all()):
+        # Least squares, for a marginal direction makes the matrix singular; by singular values,
+        # since torch.linalg.lstsq loses components where a zero column comes before others.
+        step = -torch.linalg.pinv(slope) @ residual(point).detach()
+        point = point + step
+        slope = _jacobian(residual, point)
+        if not bool(slope.isfinite().all()):
             break
-        point = point + step.solution[:, 0]
-        if not bool(_jacobian(residual, point).isfinite().all()):
-            break
-        if float(step.solution.abs().max()) <= smallest * float(point.abs().max()):
+        if float(step.abs().max()) <= smallest * float(point.abs().max()):
             break
     return point, float(residual(point).detach().abs().max())
 

@@ -82,7 +82,7 @@ def block_connection(
     connection(1, 3).
 
     Args:
-        block_map: R, of couplings [*b, n] and of [n].
+        block_map: R, of couplings [*b, n], each of the batch by itself.
         couplings: K_0, at scale number 0.
         first: number of the scale that is left, >= 0.
         last: number of the scale that is reached, >= 0.
@@ -98,7 +98,7 @@ def block_connection(
     matrix = unit.expand(len(flat), size, size)
     for number in range(max(first, last)):
         if number >= min(first, last):
-            matrix = torch.stack([_slope(block_map, k) for k in flat]) @ matrix
+            matrix = _slopes(block_map, flat) @ matrix
         flat = applied(block_map, flat)
     matrix = matrix.reshape(*couplings.shape, size)
     forward = ScaleConnection(matrix, abs(last - first) * math.log(scale))
@@ -118,7 +118,7 @@ def beta_connection(
     K(0) = couplings.
 
     Args:
-        beta: takes and gives couplings [*b, n], and [n].
+        beta: takes and gives couplings [*b, n], each of the batch by itself.
         couplings: at l = 0.
         first: l = ln(length) that is left.
         last: l that is reached, either way.
@@ -129,7 +129,7 @@ def beta_connection(
 
     def field(_: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         k, matrix = state
-        return applied(beta, k), torch.stack([_slope(beta, row) for row in k]) @ matrix
+        return applied(beta, k), _slopes(beta, k) @ matrix
 
     start = flat
     if first != 0:
@@ -153,6 +153,7 @@ def beta_connection(
     return ScaleConnection(matrix.reshape(*couplings.shape, size), float(last - first))
 
 
-def _slope(function: BlockMap, couplings: Tensor) -> Tensor:
-    slope: Tensor = torch.func.jacrev(lambda k: applied(function, k))(couplings)
-    return slope
+def _slopes(function: BlockMap, couplings: Float[Tensor, "b n"]) -> Float[Tensor, "b n n"]:
+    """Jacobians of each row; rows do not know of each other, so that their sum tells them apart."""
+    slopes: Tensor = torch.func.jacrev(lambda k: applied(function, k).sum(0))(couplings)
+    return slopes.movedim(0, 1)
