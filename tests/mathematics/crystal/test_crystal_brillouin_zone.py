@@ -73,6 +73,61 @@ def test_zones_of_a_chain_are_intervals():
     )
 
 
+@pytest.mark.parametrize("name", GOLDEN)
+def test_polygons_close_the_zone(name):
+    """Euler: v - e + f = 2 in space; each edge is run once each way; normals point outward."""
+    lattice = GOLDEN[name][0]
+    zone = BrillouinZone(lattice)
+    polygons, corners = zone.polygons(), zone.vertices()
+    assert len(polygons) == zone.faces
+    numbers = []
+    for face, normal in zip(polygons, zone.normals, strict=True):
+        reach = normal.square().sum() / 2
+        torch.testing.assert_close(face @ normal, reach.expand(len(face)))
+        numbers.append(torch.cdist(face, corners).argmin(1).tolist())
+        if len(lattice) == 3:
+            turns = torch.linalg.cross(face.roll(-1, 0) - face, face.roll(-2, 0) - face.roll(-1, 0))
+            assert bool((turns @ normal > 0).all())
+    if len(lattice) == 3:
+        edges = [(a, b) for face in numbers for a, b in zip(face, face[1:] + face[:1], strict=True)]
+        assert len(set(edges)) == len(edges)
+        assert {(b, a) for a, b in edges} == set(edges)
+        assert len(corners) - len(edges) // 2 + zone.faces == 2
+    if len(lattice) == 2:
+        around = torch.stack([corners, corners.roll(-1, 0)])
+        areas = around[0, :, 0] * around[1, :, 1] - around[0, :, 1] * around[1, :, 0]
+        assert bool((areas > 0).all())
+        assert float(areas.sum() / 2) == pytest.approx(float(zone.volume()))
+        assert sorted(numbers) == sorted([i, (i + 1) % len(corners)] for i in range(len(corners)))
+    if len(lattice) == 1:
+        assert [face.shape for face in polygons] == [(1, 1)] * 2
+        assert corners[:, 0].tolist() == sorted(corners[:, 0].tolist())
+
+
+@pytest.mark.parametrize("name", ["B5 FCC", "B5 HCP", "B5 hexagon", "square", "chain", "triclinic"])
+def test_all_zones_are_as_large_as_the_first(name):
+    """Each wave has one image in every zone: the n-th nearest to 0 lies in the n-th."""
+    zone = BrillouinZone(GOLDEN[name][0])
+    size = len(zone.reciprocal)
+    generator = torch.Generator().manual_seed(2)
+    k = 9 * torch.randn(20, size, generator=generator, dtype=torch.float64)
+    images = zone.fold(k)[:, None] + whole_vectors(size, 2).double() @ zone.reciprocal
+    order = images.norm(dim=-1).argsort(dim=1)[:, :5]
+    nearest = images.gather(1, order[..., None].expand(-1, -1, size))
+    count = min(5, len(zone.normals) + 1)
+    assert zone.number(nearest[:, :count]).tolist() == [list(range(1, count + 1))] * 20
+
+
+def test_areas_of_the_zones_of_a_square():
+    """By counting points of a grid of 402 by 408, of which few lie on a border."""
+    across, up = (
+        6 * math.pi * ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) for n in (402, 408)
+    )
+    numbers = BrillouinZone(orthogonal(1.0, 1.0)).number(torch.cartesian_prod(across, up))
+    counts = torch.bincount(numbers)[1:5].double() * (36 * math.pi**2 / (402 * 408))
+    torch.testing.assert_close(counts, torch.full((4,), 4 * math.pi**2).double(), rtol=5e-3, atol=0)
+
+
 @pytest.mark.parametrize("name", ["B5 SC", "B5 FCC", "B5 BCC", "B5 HCP", "triclinic"])
 def test_corners_are_those_of_qhull(name):
     spatial = pytest.importorskip(

@@ -33,6 +33,7 @@ from .gauge_anomaly import (
     roof_genus,
     young_dimension,
 )
+from .high_symmetry import BandPath, SymmetryPoints, band_path, high_symmetry_points
 from .ising_plane import ISING_CRITICAL_COUPLING, onsager_free_energy, spontaneous_magnetisation
 from .lattice import (
     Reduction,
@@ -72,6 +73,7 @@ from .wallpaper import wallpaper_group
 
 __all__ = [
     "ISING_CRITICAL_COUPLING",
+    "BandPath",
     "Bonds",
     "BoxDimension",
     "BrillouinZone",
@@ -99,8 +101,10 @@ __all__ = [
     "ScalingField",
     "SymmetryGroup",
     "SymmetryOperations",
+    "SymmetryPoints",
     "TightBinding",
     "anomaly_polynomial",
+    "band_path",
     "band_velocities",
     "beta_connection",
     "beta_fixed_point",
@@ -127,6 +131,7 @@ __all__ = [
     "graphene",
     "gravitational_anomaly_polynomial",
     "hexagonal",
+    "high_symmetry_points",
     "hypercharge_anomalies",
     "invariant_ratio",
     "inverse_effective_mass",

@@ -84,7 +84,7 @@ class BrillouinZone:
         return number
 
     def vertices(self) -> Float[Tensor, "v n"]:
-        """Corners of the zone, each once."""
+        """Corners of the zone, each once: in the plane counterclockwise, on a line ascending."""
         size = len(self.reciprocal)
         sets = torch.tensor(list(combinations(range(self.faces), size)))
         planes = self.normals[sets]
@@ -97,7 +97,22 @@ class BrillouinZone:
         )
         first = (gaps <= 1e-5 * gaps.max()).int().argmax(1)
         distinct: Tensor = corners[first.unique()]
-        return distinct
+        if size == 3:
+            return distinct  # their order in the faces is told by `polygons`
+        flat = distinct.detach()
+        order = flat[:, 0] if size == 1 else torch.atan2(flat[:, 1], flat[:, 0])
+        ordered: Tensor = distinct[order.argsort()]
+        return ordered
+
+    def polygons(self) -> list[Float[Tensor, "v n"]]:
+        """The faces by their corners, in the order of `normals`, for drawing.
+
+        In space each is [v, 3] with v >= 4, counterclockwise as seen from outside, its plane
+        normal to `normals[i]`; v differs from face to face (of FCC 4 and 6). In the plane each is
+        an edge [2, 2] that runs counterclockwise, on a line an end [1, 1].
+        """
+        corners = self.vertices()
+        return [_polygon(corners, normal) for normal in self.normals]
 
     def volume(self) -> Float[Tensor, ""]:
         """Volume (area, length), summed over the pyramids from 0 to each face.
@@ -109,8 +124,7 @@ class BrillouinZone:
         if size == 1:
             length: Tensor = heights.sum()
             return length
-        corners = self.vertices()
-        pieces = [_face_measure(corners, normal) for normal in self.normals]
+        pieces = [_measure(face) for face in self.polygons()]
         volume: Tensor = (torch.stack(pieces) * heights).sum() / size
         return volume
 
@@ -143,21 +157,29 @@ def _relevant_vectors(basis: Float[Tensor, "n n"]) -> Float[Tensor, "f n"]:
     return relevant
 
 
-def _face_measure(corners: Float[Tensor, "v n"], normal: Float[Tensor, " n"]) -> Tensor:
-    """Area of the face (length of the edge) across `normal`, by a fan from its centre."""
+def _polygon(corners: Float[Tensor, "v n"], normal: Float[Tensor, " n"]) -> Tensor:
+    """Corners of the face across `normal`, counterclockwise as seen from outside."""
     reach = normal.square().sum() / 2
     on_face = ((corners @ normal - reach) / reach).detach().abs() <= 1e-5
     points = corners[on_face]
+    if len(normal) == 1:
+        return points
+    flat, outward = points.detach(), normal.detach()
+    arms = flat - flat.mean(0)
     if len(normal) == 2:
-        edge: Tensor = (points[0] - points[1]).norm()
-        return edge
-    centre = points.mean(0)
-    arms = points - centre
-    first = arms[0].detach()
-    second = torch.linalg.cross(normal.detach(), first)
-    turn = torch.atan2(arms.detach() @ second / normal.detach().norm(), arms.detach() @ first)
-    arms = arms[turn.argsort()]
-    # One convex polygon around its centre: the cross products point one way and add up.
-    total = torch.linalg.cross(arms, arms.roll(-1, 0)).sum(0) / 2
-    area: Tensor = (total @ normal / normal.norm()).abs()
+        along = arms @ torch.stack([-outward[1], outward[0]])
+        return points[along.argsort()]
+    second = torch.linalg.cross(outward / outward.norm(), arms[0])
+    turn = torch.atan2(arms @ second, arms @ arms[0])
+    return points[turn.argsort()]
+
+
+def _measure(face: Float[Tensor, "v n"]) -> Float[Tensor, ""]:
+    """Length of an edge, or area of a convex polygon by the fan around its centre."""
+    if face.shape[1] == 2:
+        length: Tensor = (face[0] - face[1]).norm()
+        return length
+    arms = face - face.mean(0)
+    # The cross products point one way and add up.
+    area: Tensor = (torch.linalg.cross(arms, arms.roll(-1, 0)).sum(0) / 2).norm()
     return area
