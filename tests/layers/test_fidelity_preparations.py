@@ -14,7 +14,7 @@ from adaptive_attention_tiling.layers import (
     ProjectionConfig,
     StatePreparation,
 )
-from adaptive_attention_tiling.mathematics.quantum import QuantumStateSpace, angle_state
+from adaptive_attention_tiling.mathematics.quantum import QuantumStateSpace
 from adaptive_attention_tiling.models.gpt import GPT, GPTConfig
 from adaptive_attention_tiling.testing import assert_close
 
@@ -49,9 +49,6 @@ def densities(preparation, numbers, m):
     phases = None
     if preparation.phases:
         numbers, phases = numbers.chunk(2, -1)
-        phases = math.pi * phases
-    if preparation.kind == "angle":
-        numbers = math.pi * numbers
     return space.prepare_state(numbers, preparation.kind, phases)
 
 
@@ -104,20 +101,11 @@ def test_chunks_agree_with_density_matrices(config):
 def test_angles_are_weighed_by_a_product_of_cosines():
     x, y = torch.randn(2, 7, 3, dtype=torch.float64)
     overlap = (ANGLE.states(x) * ANGLE.states(y)).sum(-1)
-    half_turns = math.pi * (x - y)
-    assert_close(overlap.square(), ((1 + half_turns.cos()) / 2).prod(-1))
-    assert_close(ANGLE.states(x) + 0j, angle_state(math.pi * x))
-
-
-def test_a_unit_of_angle_is_half_a_turn():
-    zero, one, two = ANGLE.states(torch.tensor([[0.0], [1.0], [2.0]]).double())
-    assert_close(zero.abs(), torch.tensor([1.0, 0.0]).double())
-    assert_close(one.abs(), torch.tensor([0.0, 1.0]).double())
-    assert_close(two, -zero)
+    assert_close(overlap.square(), ((1 + (x - y).cos()) / 2).prod(-1))
 
 
 def test_phases_tell_states_of_equal_size_apart():
-    x = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]]).double()
+    x = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, math.pi]], dtype=torch.float64)
     same, other = StatePreparation(phases=True).states(x)
     assert_close((same.conj() @ other).abs(), torch.tensor(0.0).double())
     assert_close((same.conj() @ same).abs(), torch.tensor(2.0).double())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,12 +18,11 @@ class StatePreparation:
     """How the numbers x that a head's projection gives become m amplitudes of a state.
 
         amplitude               psi_k = x_k, of any norm
-        amplitude with phases   psi_k = x_k e^(i pi x_(m + k))
-        angle                   the product over k of cos(pi x_k / 2) |0> + sin(pi x_k / 2) |1>
-        angle with phases       the same with e^(i pi x_(n + k)) before |1>: points of Bloch spheres
+        amplitude with phases   psi_k = x_k e^(i x_(m + k))
+        angle                   the product over k of cos(x_k / 2) |0> + sin(x_k / 2) |1>
+        angle with phases       the same with e^(i x_(n + k)) before |1>: points of Bloch spheres
 
-    The unit of angles and phases is half a turn, so that numbers of the size that projections
-    start with spread over the circle.
+    as `amplitude_state` and `angle_state` have it. Angles and phases are in radians.
 
     Args:
         kind: "amplitude", or "angle" for products of n qubits, m = 2^n.
@@ -68,10 +66,9 @@ class StatePreparation:
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         size, phases = x, None
         if self.phases:
-            size, turns = x.chunk(2, -1)
-            phases = math.pi * turns
+            size, phases = x.chunk(2, -1)
         if self.kind == "angle":
-            return angle_amplitudes(math.pi * size, phases)
+            return angle_amplitudes(size, phases)
         assert phases is not None
         return phased_amplitudes(size, phases)
 
