@@ -33,6 +33,7 @@ from .gauge_anomaly import (
     roof_genus,
     young_dimension,
 )
+from .heat_capacity import heat_capacity
 from .high_symmetry import BandPath, SymmetryPoints, band_path, high_symmetry_points
 from .ising_plane import ISING_CRITICAL_COUPLING, onsager_free_energy, spontaneous_magnetisation
 from .lattice import (
@@ -68,6 +69,7 @@ from .similarity import similarity_dimension
 from .space_group import SymmetryGroup, symmetry_group
 from .springs import Bonds, neighbour_bonds, spring_matrices
 from .symmetry import SymmetryOperations, symmetry_operations
+from .tetrahedra import histogram_of_states, states_below
 from .tight_binding import TightBinding, density_of_states, graphene, ssh_chain
 from .wallpaper import wallpaper_group
 
@@ -130,8 +132,10 @@ __all__ = [
     "gauge_beta",
     "graphene",
     "gravitational_anomaly_polynomial",
+    "heat_capacity",
     "hexagonal",
     "high_symmetry_points",
+    "histogram_of_states",
     "hypercharge_anomalies",
     "invariant_ratio",
     "inverse_effective_mass",
@@ -167,6 +171,7 @@ __all__ = [
     "spontaneous_magnetisation",
     "spring_matrices",
     "ssh_chain",
+    "states_below",
     "symmetry_group",
     "symmetry_operations",
     "wallpaper_group",
