@@ -19,10 +19,12 @@ measured quantity, its bounds, the verdict, where the worst case was, and what i
 runs every law that there are arguments for.
 """
 
+from .flow import FlowValidation
 from .metric import MetricValidation
 from .report import LawReport
 
 __all__ = [
+    "FlowValidation",
     "LawReport",
     "MetricValidation",
 ]
