@@ -21,10 +21,14 @@ runs every law that there are arguments for.
 
 from .flow import FlowValidation
 from .metric import MetricValidation
+from .quantum import QuantumValidation
 from .report import LawReport
+from .uncertainty import Moments
 
 __all__ = [
     "FlowValidation",
     "LawReport",
     "MetricValidation",
+    "Moments",
+    "QuantumValidation",
 ]
