@@ -63,6 +63,7 @@ from .measurement import (
     variance,
 )
 from .path_integral import PathIntegralFramework, mehler_kernel
+from .path_integral_grid import GridPathIntegral
 from .path_sampling import SampledPaths, sample_paths
 from .preparation import (
     amplitude_state,
@@ -79,6 +80,7 @@ __all__ = [
     "EntanglementMetrics",
     "Expectation",
     "GaugeField",
+    "GridPathIntegral",
     "HilbertSpace",
     "Measurement",
     "PathIntegralFramework",

@@ -1,5 +1,7 @@
 """Path integrals of one particle on a line: H = p^2 / 2 m + V(x), with hbar = 1.
 
+`GridPathIntegral` has the same in more dimensions.
+
 Two ways to the same numbers. `spectrum` diagonalises H in a basis of sinc functions on a grid,
 exact up to the grid; `sliced_partition_function` multiplies transfer matrices of N time steps,
 with the error of order N^-2 that a discretised path integral has.
@@ -88,7 +90,7 @@ class PathIntegralFramework:
         return kinetic + potential if euclidean else kinetic - potential
 
     def hamiltonian(self, source: Float[Tensor, "*b"] | None = None) -> Float[Tensor, "*b g g"]:
-        """H - J x in sinc functions: T_ij = (-1)^(i-j) / (2 m h^2) (pi^2 / 3, or 2 / (i - j)^2).
+        """H - J x in sinc functions, see `sinc_kinetic`.
 
         Args:
             source: J, 0 by default.
@@ -96,18 +98,13 @@ class PathIntegralFramework:
         Colbert and Miller, A novel discrete variable representation for quantum mechanical reactive
         scattering (1992), equation A7.
         """
-        count = len(self.grid)
-        gap = torch.arange(count, device=self.grid.device)
-        gap = gap[:, None] - gap
-        square = torch.where(gap == 0, 1, gap.square()).to(self.grid.dtype)
-        sign = 1 - 2 * (gap % 2).to(self.grid.dtype)
-        kinetic = sign * torch.where(gap == 0, math.pi**2 / 3, 2 / square)
+        kinetic = sinc_kinetic(self.grid, self.mass)
         values = self.potential(self.grid)
         if not bool(values.detach().isfinite().all()):
             raise ArgumentError("potential", "NaN or infinity", "finite values", "narrow the grid")
         if source is not None:
             values = values - source[..., None] * self.grid
-        return kinetic / (2 * self.mass * self.spacing**2) + torch.diag_embed(values)
+        return kinetic + torch.diag_embed(values)
 
     def spectrum(self) -> tuple[Float[Tensor, " g"], Float[Tensor, "g g"]]:
         """Energies, increasing, and wave functions psi_n(x) [g, n] with sum_x h psi^2 = 1.
@@ -154,7 +151,7 @@ class PathIntegralFramework:
 
         Feynman and Hibbs (1965), chapter 10.
         """
-        beta = _inverse(temperature, self.grid)
+        beta = inverse_temperature(temperature, self.grid)
         energies = torch.linalg.eigvalsh(self.hamiltonian())
         return torch.exp(-beta[..., None] * energies).sum(-1)
 
@@ -167,7 +164,7 @@ class PathIntegralFramework:
         Feynman and Hibbs (1965), chapter 10; Trotter, On the product of semi-groups
         of operators (1959).
         """
-        beta = float(_inverse(temperature, self.grid))
+        beta = float(inverse_temperature(temperature, self.grid))
         if slices < 1:
             raise ArgumentError("slices", slices, "at least 1", "pass slices=16")
         step = beta / slices
@@ -199,7 +196,7 @@ class PathIntegralFramework:
 
         Feynman and Hibbs (1965), chapters 7 and 10.
         """
-        beta = float(_inverse(temperature, self.grid))
+        beta = float(inverse_temperature(temperature, self.grid))
         if not operators or len(operators) != len(times):
             raise ArgumentError(
                 "times", f"{len(times)} for {len(operators)} operators", "as many", "pass one each"
@@ -231,7 +228,7 @@ class PathIntegralFramework:
 
         Zinn-Justin, Quantum Field Theory and Critical Phenomena (2002), section 6.2.
         """
-        beta = float(_inverse(temperature, self.grid))
+        beta = float(inverse_temperature(temperature, self.grid))
         if not bool((field.detach().abs() < self.grid[-1]).all()):
             raise ArgumentError("field", "means off the grid", "inside", "widen the grid")
         with torch.no_grad():
@@ -311,7 +308,20 @@ def mehler_kernel(
     return (scale / (2 * math.pi)) ** 0.5 * torch.exp(exponent)
 
 
-def _inverse(temperature: float | Tensor, like: Tensor) -> Tensor:
+def sinc_kinetic(grid: Float[Tensor, " g"], mass: float) -> Float[Tensor, "g g"]:
+    """p^2 / 2 m in sinc functions: T_ij = (-1)^(i-j) / (2 m h^2) (pi^2 / 3, or 2 / (i - j)^2).
+
+    Colbert and Miller (1992), equation A7.
+    """
+    gap = torch.arange(len(grid), device=grid.device)
+    gap = gap[:, None] - gap
+    square = torch.where(gap == 0, 1, gap.square()).to(grid.dtype)
+    sign = 1 - 2 * (gap % 2).to(grid.dtype)
+    spacing = float(grid[-1] - grid[0]) / (len(grid) - 1)
+    return sign * torch.where(gap == 0, math.pi**2 / 3, 2 / square) / (2 * mass * spacing**2)
+
+
+def inverse_temperature(temperature: float | Tensor, like: Tensor) -> Tensor:
     found = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
     if not bool(((found.detach() > 0) & found.detach().isfinite()).all()):
         raise ArgumentError("temperature", temperature, "numbers above 0", "pass temperature=1.0")

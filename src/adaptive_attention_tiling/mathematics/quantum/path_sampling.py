@@ -12,18 +12,24 @@ from torch import Tensor
 from ...errors import ArgumentError
 from .hybrid_monte_carlo import hybrid_monte_carlo
 from .path_integral import PathIntegralFramework
+from .path_integral_grid import GridPathIntegral
 
 
 @dataclass(frozen=True)
 class SampledPaths:
-    """Paths of independent chains, [chains, draws, slices], and the fraction of moves accepted."""
+    """Paths of independent chains and the fraction of moves accepted.
 
-    paths: Float[Tensor, "c n t"]
+    Args:
+        paths: [chains, draws, slices] on a line, [chains, draws, slices, d] in d dimensions.
+        acceptance: the fraction.
+    """
+
+    paths: Float[Tensor, "c n t *d"]
     acceptance: float
 
 
 def sample_paths(
-    framework: PathIntegralFramework,
+    framework: PathIntegralFramework | GridPathIntegral,
     temperature: float,
     slices: int,
     *,
@@ -36,7 +42,7 @@ def sample_paths(
 ) -> SampledPaths:
     """Closed paths of N slices with weight e^(-S), by hybrid Monte Carlo.
 
-    Means over them are those of `sliced_partition_function`'s transfer matrix: exact in
+    Means over them are those of the transfer matrix of N steps: exact in
     distribution, with an error of order N^-2 against continuous time. Chains start at the path
     x = 0; in a double well whose barrier they cannot cross they all stay on one side, and no error
     bar tells.
@@ -62,11 +68,17 @@ def sample_paths(
     duration = 1 / temperature
     if not 0 < step_length < 0.8:
         raise ArgumentError("step_length", step_length, "above 0, below 0.8", "pass 0.4")
-    length = step_length * math.sqrt(duration / slices / framework.mass)
+    if isinstance(framework, GridPathIntegral):
+        masses, like = (
+            torch.tensor(framework.masses, dtype=framework.places.dtype),
+            framework.places,
+        )
+    else:
+        masses, like = torch.tensor(framework.mass, dtype=framework.grid.dtype), framework.grid
     found = hybrid_monte_carlo(
         lambda path: framework.action_functional(path, duration, periodic=True),
-        torch.zeros(chains, slices, dtype=framework.grid.dtype),
-        length,
+        torch.zeros(chains, slices, *masses.shape).to(like),
+        step_length * (duration / slices / masses).sqrt(),
         draws=draws,
         burn_in=burn_in,
         leapfrog_steps=leapfrog_steps,

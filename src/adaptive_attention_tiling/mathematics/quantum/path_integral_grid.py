@@ -1,0 +1,370 @@
+"""Path integrals of one particle in d dimensions: H = sum_a p_a^2 / 2 m_a + V(x), with hbar = 1.
+
+A step of length e is M = e^(-e V / 2) e^(-e T) e^(-e V / 2). Its kinetic part, a product over the
+axes, is applied axis by axis on a grid of g^d places, d g^(d + 1) multiplications each; results
+have errors of order N^-2 in the number N of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ...errors import ArgumentError
+from .path_integral import Potential, inverse_temperature
+from .transfer_matrix import TransferMatrix
+
+_MOST_STATES = 8192
+_LOST = 1e-4  # share of the weight at an end of the grid, in place or momentum, that is refused
+
+
+class GridPathIntegral:
+    """Sums over paths of a particle in two, three or more dimensions.
+
+    Waves are [*b, g_1, ..., g_d]. Traces cost g^(2 d) d g for each step: some seconds for 32^2 or
+    16^3 places; more than 8192 places are refused there.
+
+    Args:
+        potential: V of places [..., d], gives [...]; parameters inside of it get gradients.
+        dimensions: d.
+        mass: m > 0, one for all axes or one for each.
+        half_width: the grid goes from minus this to this; one for all or one for each.
+        points: of the grid along an axis, at least 8; one for all or one for each.
+        dtype: float64 or float32.
+
+    Feynman and Hibbs, Quantum Mechanics and Path Integrals (1965), chapters 3 and 10; Feit, Fleck
+    and Steiger, Solution of the Schroedinger equation by a spectral method (1982).
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        dimensions: int,
+        mass: float | Sequence[float] = 1.0,
+        half_width: float | Sequence[float] = 6.0,
+        points: int | Sequence[int] = 24,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        if dimensions < 1:
+            raise ArgumentError("dimensions", dimensions, "at least 1", "pass dimensions=2")
+        self.potential = potential
+        self.masses = _for_each("mass", mass, dimensions)
+        widths = _for_each("half_width", half_width, dimensions)
+        counts = [int(n) for n in _for_each("points", points, dimensions)]
+        if min(counts) < 8:
+            raise ArgumentError("points", counts, "at least 8 along each axis", "add some")
+        self.axes = [
+            torch.linspace(-width, width, count, dtype=dtype)
+            for width, count in zip(widths, counts, strict=True)
+        ]
+        self._steps = TransferMatrix(self.axes, self.masses)
+        self.places, self.spacings = self._steps.places, self._steps.spacings
+
+    @property
+    def dimensions(self) -> int:
+        """d."""
+        return len(self.axes)
+
+    def action_functional(
+        self,
+        path: Float[Tensor, "*b n d"],
+        duration: float,
+        *,
+        euclidean: bool = True,
+        periodic: bool = False,
+    ) -> Float[Tensor, "*b"]:
+        """S = sum_k e (sum_a m_a (x_(k+1) - x_k)_a^2 / 2 e^2 + s (V(x_k) + V(x_(k+1))) / 2).
+
+        s = 1 and weight e^(-S) in Euclidean time, s = -1 and weight e^(i S) in real time.
+
+        Args:
+            path: x_0 to x_(n-1), equally spaced in time.
+            duration: from the first to the last; around, if periodic.
+            euclidean: which of the two.
+            periodic: x_0 follows x_(n-1).
+
+        Feynman and Hibbs (1965), chapters 2 and 10.
+        """
+        if not 0 < duration < math.inf:
+            raise ArgumentError("duration", duration, "a number above 0", "pass duration=1.0")
+        if path.dim() < 2 or path.shape[-2] < 2 or path.shape[-1] != self.dimensions:
+            raise ArgumentError(
+                "path", list(path.shape), f"[..., n, {self.dimensions}], n >= 2", "add points"
+            )
+        if periodic:
+            path = torch.cat([path, path[..., :1, :]], -2)
+        step = duration / (path.shape[-2] - 1)
+        masses = torch.tensor(self.masses, dtype=path.dtype, device=path.device)
+        kinetic = (masses * path.diff(dim=-2).square()).sum((-2, -1)) / (2 * step)
+        values = self.potential(path)
+        potential = step * (values[..., 1:] + values[..., :-1]).sum(-1) / 2
+        return kinetic + potential if euclidean else kinetic - potential
+
+    def evolve(
+        self, wave: Complex[Tensor, "*b *g"], time: float | complex, slices: int
+    ) -> Complex[Tensor, "*b *g"]:
+        """M^N psi, e^(-t H) psi up to order N^-2.
+
+        Args:
+            wave: psi on the grid, with the batch before.
+            time: t, in Euclidean time; i T for real time, which keeps norms to rounding.
+            slices: N.
+        """
+        span = self.places.shape[:-1]
+        if wave.shape[wave.dim() - len(span) :] != span:
+            raise ArgumentError("wave", list(wave.shape), f"[..., {list(span)}]", "use the grid")
+        moment = _checked_time(time)
+        if slices < 1:
+            raise ArgumentError("slices", slices, "at least 1", "pass slices=16")
+        step = torch.tensor(
+            (moment if moment.imag else moment.real) / slices,
+            dtype=wave.dtype.to_complex() if moment.imag else wave.dtype,
+        )
+        kernels, values = self._steps.kernels(step), self._values()
+        half, whole = torch.exp(-step / 2 * values), torch.exp(-step * values)
+        wave = wave * half
+        for k in range(slices):
+            wave = self._steps.along(kernels, wave) * (whole if k < slices - 1 else half)
+        return wave
+
+    def propagator(
+        self,
+        initial: Float[Tensor, "*b d"],
+        final: Float[Tensor, "*b d"],
+        time: float | complex,
+        slices: int,
+    ) -> Complex[Tensor, "*b"]:
+        """K = <final| M^N |initial>, <y| exp(-t H) |x> up to order N^-2.
+
+        Args:
+            initial: x, inside of the grid.
+            final: y.
+            time: t with Re t > 0: Euclidean time, or i T + damping for real time T; see
+                `PathIntegralFramework.propagator`.
+            slices: N.
+
+        Feynman and Hibbs (1965), chapter 4.
+        """
+        if not complex(time).real > 0:
+            raise ArgumentError(
+                "time", time, "a real part above 0", "add a damping to real times, i T + eta"
+            )
+        ends = torch.tensor([float(axis[-1]) for axis in self.axes], dtype=self.places.dtype)
+        for name, place in (("initial", initial), ("final", final)):
+            if place.dim() < 1 or place.shape[-1] != self.dimensions:
+                raise ArgumentError(name, list(place.shape), f"[..., {self.dimensions}]", "reshape")
+            if not bool((place.detach().abs() <= ends).all()):
+                raise ArgumentError(name, "places off the grid", "inside", "widen the grid")
+        pair = torch.broadcast_tensors(initial, final)
+        waves = [self._steps.around(place.reshape(-1, self.dimensions)) for place in pair]
+        found = (self.evolve(waves[0], time, slices) * waves[1]).flatten(1).sum(-1)
+        return found.reshape(pair[0].shape[:-1]) / math.prod(self.spacings)
+
+    def partition_function(
+        self, temperature: float | Float[Tensor, ""], slices: int
+    ) -> Float[Tensor, ""]:
+        """Z_N = tr M^N, the sum over closed paths of N steps; Z = Z_N + O(N^-2).
+
+        Args:
+            temperature: T > 0, in units of energy; the paths last 1 / T.
+            slices: N.
+
+        Feynman and Hibbs (1965), chapter 10; Trotter, On the product of semi-groups of operators
+        (1959).
+        """
+        beta = self._checked_beta(temperature, slices)
+        return self._log_weight(beta, slices).exp()
+
+    def correlation_function(
+        self,
+        operators: Sequence[Potential],
+        times: Sequence[float],
+        temperature: float,
+        slices: int,
+    ) -> Float[Tensor, ""]:
+        """<O_1(tau_1) O_2(tau_2) ...> over closed paths of N steps, time ordered.
+
+        Args:
+            operators: O_k of places [..., d].
+            times: tau_k in [0, beta), whole multiples of beta / N, beta = 1 / temperature.
+            temperature: in units of energy.
+            slices: N.
+
+        Feynman and Hibbs (1965), chapters 7 and 10.
+        """
+        beta = self._checked_beta(temperature, slices)
+        if not operators or len(operators) != len(times):
+            raise ArgumentError(
+                "times", f"{len(times)} for {len(operators)} operators", "as many", "pass one each"
+            )
+        at = [tau * slices / float(beta.detach()) for tau in times]
+        if not all(abs(n - round(n)) < 1e-6 and 0 <= round(n) < slices for n in at):
+            raise ArgumentError(
+                "times",
+                list(times),
+                f"multiples of {float(beta.detach()) / slices:.6g}",
+                "change slices",
+            )
+        factors: dict[int, Tensor] = {}
+        for n, operator in zip(map(round, at), operators, strict=True):
+            factors[n] = factors.get(n, 1.0) * operator(self.places)
+        weights, _ = self._step_weights(beta / slices)
+        density = self._steps.diagonal(beta / slices, weights, slices, {})
+        self._check_ends(density.detach())
+        return self._steps.diagonal(beta / slices, weights, slices, factors).sum() / density.sum()
+
+    def effective_action(
+        self, field: Float[Tensor, "*b d"], temperature: float, slices: int
+    ) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b d"]]:
+        """Gamma(phi) = max_J (J . phi - w(J)) of a mean path, for each unit of time, and J.
+
+        w(J) = T log Z_N of V - J . x. Gamma is convex and its gradient is J.
+
+        Args:
+            field: phi, the mean of x, well inside of the grid.
+            temperature: T > 0, in units of energy.
+            slices: N.
+
+        Zinn-Justin, Quantum Field Theory and Critical Phenomena (2002), section 6.2.
+        """
+        beta = self._checked_beta(temperature, slices)
+        if field.dim() < 1 or field.shape[-1] != self.dimensions:
+            raise ArgumentError("field", list(field.shape), f"[..., {self.dimensions}]", "reshape")
+        found, sources = [], []
+        for phi in field.reshape(-1, self.dimensions):
+            source = self._source(phi.detach(), beta, slices)
+            free = self._log_weight(beta, slices, source) / beta
+            found.append((source * phi).sum() - free)
+            sources.append(source)
+        shape = field.shape[:-1]
+        return torch.stack(found).reshape(shape), torch.stack(sources).reshape(field.shape)
+
+    def spectrum(self, kept: int) -> tuple[Float[Tensor, " c"], Float[Tensor, "*g c"]]:
+        """Energies, increasing, and waves with sum h^d psi^2 = 1, from c = kept^d functions.
+
+        The basis are products of the lowest eigenfunctions of each axis alone, with the potential
+        along it through the lowest place. Energies are upper bounds of the grid's and fall with
+        every function that is added; how far the lowest ones still move tells the error.
+
+        Args:
+            kept: functions along an axis, from 1 to the points; kept^d up to 2048.
+
+        Carney, Sprandel and Kern, Variational approaches to vibration-rotation spectroscopy (1978).
+        """
+        if not 1 <= kept <= min(map(len, self.axes)) or kept**self.dimensions > 2048:
+            raise ArgumentError(
+                "kept", kept, "1 to the points, with a power up to 2048", "keep fewer"
+            )
+        values = self._values()
+        low = torch.unravel_index(values.detach().argmin(), values.shape)
+        sums, basis = torch.zeros(1).to(values), torch.ones(1, 1).to(values)
+        lines = torch.zeros_like(values)
+        for a, kinetic in enumerate(self._steps.kinetic):
+            line = values[tuple(slice(None) if c == a else low[c] for c in range(len(self.axes)))]
+            energies, waves = torch.linalg.eigh(kinetic + line.diag())
+            sums = (sums[:, None] + energies[:kept]).flatten()
+            basis = torch.einsum("ij,kl->ikjl", basis, waves[:, :kept]).flatten(2).flatten(0, 1)
+            lines = lines + line.reshape([-1 if c == a else 1 for c in range(len(self.axes))])
+        coupling = basis.mT @ ((values - lines).reshape(-1, 1) * basis)
+        found, mixed = torch.linalg.eigh(sums.diag() + coupling)
+        psi = (basis @ mixed).reshape(*values.shape, -1)
+        return found, psi / math.sqrt(math.prod(self.spacings))
+
+    def _log_weight(self, beta: Tensor, slices: int, source: Tensor | None = None) -> Tensor:
+        """log tr M^N, after a look at what leaves the grid."""
+        weights, shift = self._step_weights(beta / slices, source)
+        density = self._steps.diagonal(beta / slices, weights, slices, {})
+        self._check_ends(density.detach())
+        return density.sum().log() - beta * shift
+
+    def _step_weights(self, step: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """e^(-e (V - J . x - least)), and the least value."""
+        values = self._values()
+        if source is not None:
+            values = values - (self.places * source).sum(-1)
+        least = values.detach().min()
+        return torch.exp(-step * (values - least)), least
+
+    def _source(self, field: Tensor, beta: Tensor, slices: int) -> Tensor:
+        """J with <x>_J = phi, by Newton's method with steps that are halved if they miss."""
+        kept, best = torch.zeros_like(field), math.inf
+        step = torch.zeros_like(field)
+        tolerance = 1e4 * torch.finfo(field.dtype).eps * (1 + float(field.abs().max()))
+        with torch.no_grad():
+            for _ in range(40):
+                weights, _ = self._step_weights(beta / slices, kept + step)
+                mean, slope = self._steps.response(beta / slices, weights, slices)
+                miss = field - mean
+                size = float(miss.abs().max())
+                if size < best:
+                    kept, best = kept + step, size
+                    step, failed = torch.linalg.solve_ex(slope, miss)
+                    if bool(failed):
+                        break
+                else:
+                    step = step / 2
+                if best <= tolerance:
+                    return kept
+        raise ArgumentError("field", "a mean that no source gives", "reachable", "widen the grid")
+
+    def _values(self) -> Tensor:
+        values = self.potential(self.places)
+        if values.shape != self.places.shape[:-1] or not bool(values.detach().isfinite().all()):
+            raise ArgumentError(
+                "potential",
+                f"{list(values.shape)}, or not finite",
+                f"finite {list(self.places.shape[:-1])}",
+                "sum over the last axis of places",
+            )
+        return values
+
+    def _checked_beta(self, temperature: float | Tensor, slices: int) -> Tensor:
+        beta = inverse_temperature(temperature, self.places)
+        if beta.dim() or slices < 1:
+            raise ArgumentError("slices", slices, "at least 1, one temperature", "pass slices=16")
+        if self.places[..., 0].numel() > _MOST_STATES:
+            raise ArgumentError(
+                "points",
+                f"{self.places[..., 0].numel()} places",
+                f"up to {_MOST_STATES} for traces",
+                "use fewer, or sample_paths",
+            )
+        for spacing, mass in zip(self.spacings, self.masses, strict=True):
+            if math.exp(-float(beta.detach()) * (math.pi / spacing) ** 2 / (2 * mass)) > _LOST:
+                raise ArgumentError(
+                    "points",
+                    f"a spacing of {spacing:.3g}",
+                    "one that holds the momenta at this temperature",
+                    "use more points or a lower temperature",
+                )
+        return beta
+
+    def _check_ends(self, density: Tensor) -> None:
+        for a in range(self.dimensions):
+            ends = density.movedim(a, 0)[[0, -1]]
+            if not float(ends.max()) <= _LOST * float(density.max()):
+                raise ArgumentError(
+                    "half_width",
+                    f"paths that leave the grid along axis {a}",
+                    "a density that dies away inside",
+                    "widen the grid, or lower the temperature",
+                )
+
+
+def _for_each(name: str, value: float | Sequence[float], count: int) -> list[float]:
+    found = [float(value)] * count if isinstance(value, (int, float)) else list(map(float, value))
+    if len(found) != count or not all(0 < x < math.inf for x in found):
+        raise ArgumentError(name, value, f"one number above 0, or {count}", "name every axis")
+    return found
+
+
+def _checked_time(time: float | complex) -> complex:
+    moment = complex(time)
+    if not (math.isfinite(moment.real) and math.isfinite(moment.imag) and moment.real >= 0):
+        raise ArgumentError("time", time, "finite with a real part >= 0", "turn time around")
+    return moment
