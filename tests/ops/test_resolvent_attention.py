@@ -127,6 +127,7 @@ def test_the_tolerance_gives_the_hops():
         0,
         0,
     ]
+    assert [hops_for(0.1, 0.1**5), hops_for(0.9, 0.9**4)] == [5, 4]  # logarithms are rounded
     assert hops_for(0.0, 1e-9) == 1
     query, key, value = tensors()
     calls = partial(resolvent_attention, query, key, value, damping=0.5)

@@ -92,6 +92,21 @@ def test_the_cat_map_keeps_area_and_mixes():
     assert abs(float(wave[2])) < 0.02 * float(wave[0])
 
 
+def test_boxes_are_counted_with_the_last_coordinate_fastest():
+    """On 4 x 4 boxes of sides 1/4 and 1/2, x moves on by one box and y stays: i -> i + 4 mod 16."""
+    low, high = torch.tensor([0.0, 2.0], dtype=DOUBLE), torch.tensor([1.0, 4.0], dtype=DOUBLE)
+
+    def shift(x):
+        return torch.stack([(x[:, 0] + 0.25).remainder(1), x[:, 1]], -1)
+
+    found = ulam_chain(shift, low, high, 4, 2)
+    torch.testing.assert_close(
+        found.chain.transitions, torch.eye(16, dtype=DOUBLE).roll(4, 1), rtol=0, atol=0
+    )
+    assert found.centres[1].tolist() == [0.125, 2.75]
+    assert found.volume == 0.125
+
+
 def test_a_rotation_does_not_mix():
     found = ulam_chain(lambda x: (x + 0.375).remainder(1), ZERO, ONE, 8)
     values = found.correlations(lambda x: (2 * math.pi * x[:, 0]).cos(), 8)
