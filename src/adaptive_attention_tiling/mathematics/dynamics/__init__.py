@@ -3,6 +3,7 @@
 from .bifurcation import Branch, Fold, continued, fold_point
 from .branch_stability import BifurcationDiagram, Hopf, bifurcation_diagram, hopf_point
 from .chain_diffusion import chain_laplacian, relaxation_diffusion_step
+from .curve_flow import CurveFlow, curve_shortening_flow, curve_shortening_step
 from .ergodic import birkhoff_average, kaplan_yorke_dimension, lyapunov_exponents
 from .exact_flows import (
     cigar_metric,
@@ -21,6 +22,12 @@ from .flow_singularities import Singularity, flow_singularities, normalized_flow
 from .geometric_flow import FlowMetrics, GeometricFlow, MetricFlow
 from .graph_flow import GraphFlow, graph_ricci_flow, modularity
 from .hamiltonian import HamiltonianFlow, HamiltonianSystem
+from .homogeneous_flow import (
+    LeftInvariantFlow,
+    left_invariant_curvatures,
+    left_invariant_ricci_flow,
+    nil_ricci_flow,
+)
 from .invariant_measure import BoxChain, ulam_chain
 from .kuramoto import (
     critical_coupling,
@@ -52,6 +59,7 @@ from .reaction_diffusion import (
 )
 from .reaction_kinetics import AllenCahn, Brusselator, FisherKPP, GrayScott, Schnakenberg
 from .ricci_flow import RotationalFlow, rotational_curvatures, rotational_ricci_flow
+from .surface_flow import SurfaceFlow, icosphere, mean_curvature_flow, mean_curvature_step
 from .symbolic import BlockEntropies, block_entropies, pesin_entropy
 from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 
@@ -64,6 +72,7 @@ __all__ = [
     "Branch",
     "Brusselator",
     "ControlSignal",
+    "CurveFlow",
     "FisherKPP",
     "FlowMetrics",
     "Fold",
@@ -73,6 +82,7 @@ __all__ = [
     "HamiltonianFlow",
     "HamiltonianSystem",
     "Hopf",
+    "LeftInvariantFlow",
     "MarkovChain",
     "MetricFlow",
     "Orbit",
@@ -84,6 +94,7 @@ __all__ = [
     "SemilinearFlow",
     "Singularity",
     "StabilityMetrics",
+    "SurfaceFlow",
     "TuringThreshold",
     "bifurcation_diagram",
     "birkhoff_average",
@@ -95,6 +106,8 @@ __all__ = [
     "critical_coupling",
     "curve_shortening_area",
     "curve_shortening_circle",
+    "curve_shortening_flow",
+    "curve_shortening_step",
     "dispersion_relation",
     "floquet_multipliers",
     "flow_singularities",
@@ -103,18 +116,24 @@ __all__ = [
     "grim_reaper",
     "growth_rate",
     "hopf_point",
+    "icosphere",
     "implicit_midpoint_orbit",
     "kaplan_yorke_dimension",
     "kuramoto_coherence",
     "kuramoto_rate",
+    "left_invariant_curvatures",
+    "left_invariant_ricci_flow",
     "linear_quadratic_regulator",
     "lorentz_frequencies",
     "lyapunov_exponents",
     "lyapunov_solution",
     "mean_curvature_extinction",
+    "mean_curvature_flow",
     "mean_curvature_flow_sphere",
+    "mean_curvature_step",
     "modularity",
     "monodromy_matrix",
+    "nil_ricci_flow",
     "normalized_flow",
     "ott_antonsen_rate",
     "pesin_entropy",
