@@ -9,6 +9,7 @@ from adaptive_attention_tiling.layers import (
     GaussianSplatAttentionConfig,
     LinearAttentionConfig,
     ProjectionConfig,
+    ResolventAttentionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
     StatePreparation,
@@ -81,6 +82,8 @@ MIXERS = {
     ),
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),
+    "resolvent": ResolventAttentionConfig(projection=PLAIN, tolerance=1e-12),
+    "resolvent_furnished": ResolventAttentionConfig(projection=FURNISHED, damping=0.8),
     "state_space": StateSpaceConfig(width=12, d_state=4, conv_width=3),
 }
 

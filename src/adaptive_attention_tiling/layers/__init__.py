@@ -21,6 +21,7 @@ from .gaussian_splat import (
 from .linear import LinearAttention, LinearAttentionConfig
 from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
+from .resolvent import ResolventAttention, ResolventAttentionConfig
 from .reversible import LeapfrogLayer, ReversibleStack, reversible_leapfrog
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
 from .state_preparation import StatePreparation
@@ -31,6 +32,7 @@ MixerConfig = (
     | GaussianSplatAttentionConfig
     | FidelityAttentionConfig
     | LinearAttentionConfig
+    | ResolventAttentionConfig
     | StateSpaceConfig
     | AdaptiveTiledAttentionConfig
     | AdaptiveAttentionConfig
@@ -42,6 +44,7 @@ _MIXERS: dict[type, Callable[[Any], AbstractMixer | AdaptiveMambaBlock]] = {
     FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
     LinearAttentionConfig: LinearAttention,
+    ResolventAttentionConfig: ResolventAttention,
     SoftmaxAttentionConfig: SoftmaxAttention,
     StateSpaceConfig: AdaptiveMambaBlock.from_config,
 }
@@ -79,6 +82,8 @@ __all__ = [
     "MixerConfig",
     "MixerState",
     "ProjectionConfig",
+    "ResolventAttention",
+    "ResolventAttentionConfig",
     "ReversibleStack",
     "SoftmaxAttention",
     "SoftmaxAttentionConfig",
