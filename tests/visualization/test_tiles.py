@@ -94,7 +94,7 @@ def test_pictures_are_sound_and_ask_for_nothing(name, tmp_path):
     assert root[0].tag == f"{SVG}title"
     assert root[1].tag == f"{SVG}desc"
     assert root[0].text == texts(picture)[0]
-    assert root[1].text == texts(picture)[1]
+    assert " ".join(texts(picture)[1:]).startswith(root[1].text)
     assert "nan" not in picture.svg
     page = picture.save(tmp_path / "tiles.html").read_text(encoding="utf-8")
     assert f"<title>{root[0].text}</title><body>" in page

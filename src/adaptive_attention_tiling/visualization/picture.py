@@ -64,7 +64,7 @@ paint-order:stroke}
 
 
 _LINE = 16.0  # from one line of a note to the next
-LETTER = 6.2  # width of a letter of 12 px on average
+LETTER = 6.4  # width of a letter of 12 px on average
 
 
 @dataclass(frozen=True)
