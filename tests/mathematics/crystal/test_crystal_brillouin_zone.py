@@ -119,13 +119,13 @@ def test_all_zones_are_as_large_as_the_first(name):
 
 
 def test_areas_of_the_zones_of_a_square():
-    """By counting points of a grid of 402 by 408, of which few lie on a border."""
+    """By counting points of a grid of 202 by 208, of which few lie on a border."""
     across, up = (
-        6 * math.pi * ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) for n in (402, 408)
+        6 * math.pi * ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5) for n in (202, 208)
     )
     numbers = BrillouinZone(orthogonal(1.0, 1.0)).number(torch.cartesian_prod(across, up))
-    counts = torch.bincount(numbers)[1:5].double() * (36 * math.pi**2 / (402 * 408))
-    torch.testing.assert_close(counts, torch.full((4,), 4 * math.pi**2).double(), rtol=5e-3, atol=0)
+    counts = torch.bincount(numbers)[1:5].double() * (36 * math.pi**2 / (202 * 208))
+    torch.testing.assert_close(counts, torch.full((4,), 4 * math.pi**2).double(), rtol=3e-2, atol=0)
 
 
 @pytest.mark.parametrize("name", ["B5 SC", "B5 FCC", "B5 BCC", "B5 HCP", "triclinic"])

@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
-from adaptive_attention_tiling.mathematics.crystal import RefractionSystem, face_centred_cubic
+from adaptive_attention_tiling.mathematics.crystal import (
+    ForceConstants,
+    RefractionSystem,
+    face_centred_cubic,
+)
 
 SYSTEM = RefractionSystem()
 FCC = face_centred_cubic()
@@ -30,6 +34,19 @@ def test_one_crystal_through_all_methods():
         real([[1.0]]), real([[2.0]]), harmonics, real([1.0, 1.0])
     )
     torch.testing.assert_close(bands[0, :2], real([-0.110248816992, 1.85910807251]))
+
+
+def test_phonons_of_crystals_with_a_basis():
+    q = real([[0.3, -0.2, 0.5], [1.0, 2.0, 3.0]])
+    positions = real([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+    springs = ((1.0, 0.4), (0.1, 0.05))
+    expected = ForceConstants.springs(FCC, positions, (1.0, 1.7), *springs).modes(q)
+    found = SYSTEM.phonon_modes(q, FCC, positions, (1.0, 1.7), *springs)
+    torch.testing.assert_close(found.frequencies, expected.frequencies, rtol=0, atol=0)
+    assert found.polarisations.shape == (2, 6, 6)
+    light = SYSTEM.phonon_modes(q, FCC, positions, central=(1.0, 0.4))
+    ones = ForceConstants.springs(FCC, positions, (1.0, 1.0), (1.0, 0.4)).modes(q)
+    torch.testing.assert_close(light.frequencies, ones.frequencies, rtol=0, atol=0)
 
 
 def test_tolerances_reach_the_methods():

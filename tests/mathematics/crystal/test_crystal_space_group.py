@@ -172,7 +172,7 @@ def test_each_wallpaper_group_is_told_in_any_cell(name):
     number = list(PATTERNS).index(name) + 1
     listed = SymmetryOperations(*map(torch.stack, zip(*operations, strict=True)))
     assert wallpaper_group(listed) == (number, name)
-    for basis in ([[1, 2], [0, 1]], [[1, 0], [-1, 1]], [[0, 2], [1, 0]]):
+    for basis in ([[1, 2], [0, 1]], [[0, 2], [1, 0]]):
         cell = real(basis) @ lattice
         placed = positions @ torch.linalg.inv(real(basis))
         if abs(basis[0][0] * basis[1][1] - basis[0][1] * basis[1][0]) == 2:

@@ -30,7 +30,7 @@ def cosines(size, count):
 
 def states_of_cosines(size, level):
     """N(E) by the arc where the last cosine is small enough, averaged over the other angles."""
-    angles = 2 * math.pi * (torch.arange(1200, dtype=torch.float64) + 0.5) / 1200
+    angles = 2 * math.pi * (torch.arange(600, dtype=torch.float64) + 0.5) / 600
     rest = -2 * angles.cos()
     if size == 3:
         rest = (rest[:, None] + rest).flatten()
@@ -81,7 +81,7 @@ def test_equal_corners(corners, expected):
 def test_order_of_convergence(size):
     """Errors fall by four when the grid is halved, singular levels of the density among them."""
     levels = {1: (0.7, -1.3), 2: (1.0, -3.1, 0.3), 3: (2.0, 1.2, -4.4)}[size]
-    counts = {1: (40, 80), 2: (24, 48), 3: (10, 20)}[size]
+    counts = {1: (40, 80), 2: (24, 48), 3: (8, 16)}[size]
     for level in levels:
         exact = states_of_cosines(size, level)
         errors = [
@@ -110,21 +110,21 @@ def phonons_of_fcc(count, shift=0.0):
 
 
 def test_phonons_of_fcc_are_counted_each_once():
-    frequencies = phonons_of_fcc(12)
-    edges = torch.linspace(0, 3, 61, dtype=torch.float64)
+    frequencies = phonons_of_fcc(8)
+    edges = torch.linspace(0, 3, 31, dtype=torch.float64)
     density = histogram_of_states(frequencies, edges)
     assert float((density * edges.diff()).sum()) == pytest.approx(3, abs=1e-13)
     assert bool((density >= -1e-12).all())
     # By counting on a finer grid between its points.
     levels = real([0.6, 1.2, 1.5, 2.0, 2.7])
-    counted = (phonons_of_fcc(20, 0.5).flatten()[:, None] < levels).double().mean(0) * 3
+    counted = (phonons_of_fcc(12, 0.5).flatten()[:, None] < levels).double().mean(0) * 3
     torch.testing.assert_close(states_below(frequencies, levels), counted, rtol=0.02, atol=0.02)
     # The Gaussian form, times the number of branches, is the same blurred.
-    blurred = 3 * density_of_states(phonons_of_fcc(16), real([1.2, 1.6]), 0.15)
+    blurred = 3 * density_of_states(phonons_of_fcc(12), real([1.2, 1.6]), 0.15)
     kernel = edges[:-1] + edges.diff() / 2 - real([1.2, 1.6])[:, None]
     weights = (-(kernel / 0.15).square() / 2).exp() / (0.15 * math.sqrt(2 * math.pi))
-    expected = (weights * density * 0.05).sum(1)
-    torch.testing.assert_close(blurred, expected, rtol=0.03, atol=0)
+    expected = (weights * density * 0.1).sum(1)
+    torch.testing.assert_close(blurred, expected, rtol=0.05, atol=0)
 
 
 def test_flat_bands_fill_one_bin():

@@ -222,7 +222,6 @@ class ForceConstants:
         # D_0 with the shifts made stiff has the inverse of D_0 on all else.
         stiff = still + largest / self.masses.mean() * shifts @ shifts.mH
         moved = first @ shifts
-        moved = moved - shifts @ (shifts.mH @ moved)
         squares = shifts.mH @ second @ shifts / 2 - moved.mH @ torch.linalg.solve(stiff, moved)
         speeds: Tensor = signed_root(torch.linalg.eigvalsh((squares + squares.mH) / 2))
         return speeds
