@@ -141,7 +141,7 @@ def test_recorded_flows_are_their_parts():
     oscillator = HamiltonianSystem(lambda q, p: (q.square() + p.square()).sum(-1) / 2)
     one = torch.ones(1, dtype=DOUBLE)
     friend, foe = (
-        oscillator.flow(one, 0 * one, step=0.1, steps=50, method=method)
+        oscillator.flow(one, 0 * one, step=0.1, steps=12, method=method)
         for method in ("implicit_midpoint", "euler")
     )
 
@@ -162,7 +162,7 @@ def keeps_range(flow, operator=None, **options):
     return FlowValidation(**options).verify_maximum_principle(flow, operator)
 
 
-@pytest.mark.parametrize("diffusion", [0.0, 1e-3, 0.1, 1.0, 10.0, 1e3, 1e6, 1e12])
+@pytest.mark.parametrize("diffusion", [0.0, 1e-3, 1.0, 100.0, 1e6, 1e12])
 @pytest.mark.parametrize("step", [1e-3, 1.0, 1e6])
 def test_golden_resolution_pde_keeps_its_range(diffusion, step):
     start, source = noise(3, 40).sigmoid(), noise(3, 40, seed=1).sigmoid()
@@ -177,7 +177,7 @@ def test_golden_resolution_pde_keeps_its_range(diffusion, step):
     field = ResolutionField(diffusion=diffusion, minimum=1e-3)
     energy = QuadraticEnergy(source, torch.ones_like(source))
     stepped = (lambda u: field.step(u, energy, step), start)
-    assert keeps_range(stepped, source=source, steps=2, overshoot=1e-10)
+    assert keeps_range(stepped, source=source, steps=1, overshoot=1e-10)
     rows = keeps_range((advance, start), source=source, steps=3, space_axes=(1,))
     assert rows
     assert rows.cases == 9

@@ -89,8 +89,7 @@ def test_a_slightly_indefinite_metric_never_passes(tolerance, dtype):
     assert not positive(metric, tolerance)
     assert not positive(1e6 * metric, tolerance, absolute=True)
     metric[0, 1] = metric[1, 0] = 1 - 8 * rounding
-    assert bool(positive(metric, tolerance)) is (tolerance < rounding or dtype == torch.float32
-                                                 and tolerance < 2 * rounding)  # fmt: skip
+    assert bool(positive(metric, tolerance)) is (tolerance < rounding)
 
 
 def test_what_is_no_metric_fails():

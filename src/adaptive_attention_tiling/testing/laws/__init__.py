@@ -21,14 +21,20 @@ runs every law that there are arguments for.
 
 from .flow import FlowValidation
 from .metric import MetricValidation
+from .pattern import PatternValidation
 from .quantum import QuantumValidation
 from .report import LawReport
+from .rescaling import Rescaling
+from .symmetry_group import Crystal
 from .uncertainty import Moments
 
 __all__ = [
+    "Crystal",
     "FlowValidation",
     "LawReport",
     "MetricValidation",
     "Moments",
+    "PatternValidation",
     "QuantumValidation",
+    "Rescaling",
 ]
