@@ -190,6 +190,20 @@ def test_a_model_reads_on_from_its_state(config):
     assert_close(torch.cat(rows, 1), model(tokens))
 
 
+def test_qubits_are_held_in_fewer_features(x):
+    config = FidelityAttentionConfig(
+        projection=PROJECTION, preparation=ANGLE, state_width=8, window=2
+    )
+    dense = FidelityAttention(config).double()
+    qubits = FidelityAttention(replace(config, qubit_features=True)).double()
+    qubits.load_state_dict(dense.state_dict())
+    expected, large = dense(x, return_state=True)
+    out, small = qubits(x, return_state=True)
+    assert_close(out, expected)
+    features = [state.attention.values.shape[2] for state in (small, large)]
+    assert features == [27 + 1, 36 + 1]
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
@@ -197,6 +211,9 @@ def test_a_model_reads_on_from_its_state(config):
         ({"preparation": ANGLE, "state_width": 1}, "state_width"),
         ({"preparation": PHASED_ANGLE, "state_width": 2**17}, "state_width"),
         ({"preparation": StatePreparation(phases=True), "state_width": 0}, "state_width"),
+        ({"qubit_features": True, "state_width": 8}, "qubit_features"),
+        ({"qubit_features": True, "preparation": ANGLE, "state_width": 2}, "qubit_features"),
+        ({"qubit_features": True, "preparation": PHASED_ANGLE, "state_width": 8}, "qubit_features"),
         (
             {
                 "preparation": StatePreparation(phases=True),

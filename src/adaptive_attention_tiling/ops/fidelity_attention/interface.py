@@ -13,7 +13,7 @@ from ..arguments import Explanation, check_implementation, check_tensors
 from ..linear_attention import FeatureMemory, MemoryState
 from ..linear_attention.arguments import IMPLEMENTATIONS, Reading, check_arguments
 from ..linear_attention.attend import attend_with_memory
-from ..linear_attention.memory import Memory, NativeFeatures
+from ..linear_attention.memory import GIVEN, Memory, NativeFeatures
 from ..linear_attention.native_memory import native_memory
 from ..softmax_attention import EMPTY
 from .costs import chunk_tokens, crossover_tokens
@@ -43,6 +43,7 @@ def fidelity_attention(
     return_state: Literal[False] = ...,
     rollback_limit: int = ...,
     background: float = ...,
+    qubits: int = ...,
     implementation: str | None = ...,
 ) -> Tensor: ...
 
@@ -66,6 +67,7 @@ def fidelity_attention(
     return_state: Literal[True],
     rollback_limit: int = ...,
     background: float = ...,
+    qubits: int = ...,
     implementation: str | None = ...,
 ) -> tuple[Tensor, MemoryState]: ...
 
@@ -88,6 +90,7 @@ def fidelity_attention(
     return_state: bool = False,
     rollback_limit: int = 0,
     background: float = BACKGROUND,
+    qubits: int = 0,
     implementation: str | None = None,
 ) -> Tensor | tuple[Tensor, MemoryState]:
     """Attention whose weights are fidelities of states: exactly linear in length.
@@ -123,6 +126,9 @@ def fidelity_attention(
         return_state: also return the state after the last token of each row (or sequence).
         rollback_limit: how many tokens `MemoryState.rollback` may take back.
         background: >= 0; the weight of keys whose state is orthogonal to the query's.
+        qubits: n >= 2, if all queries and keys are products of n real qubits, such as
+            `mathematics.quantum.angle_amplitudes` makes: 3^n features then say the same as
+            m (m + 1) / 2, m = 2^n. That they are products is not checked. 0 for other states.
         implementation: "reference" (loops), "parallel" (all at once; all pairs, if nothing comes
             before or after), "chunked", "recurrent" (token by token), "native" (compiled
             kernels), or None to choose; `explain_fidelity_attention` tells the choice.
@@ -139,7 +145,7 @@ def fidelity_attention(
     attention (Katharopoulos et al. 2020, arXiv 2006.16236) with density matrices as features.
     """
     check_tensors(query, key, value, enable_gqa=enable_gqa, allow_complex=True)
-    kernel = _kernel(key, background)
+    kernel = _kernel(key, background, qubits)
     memory = _memory(kernel, key.shape[1])
     states, (query, key) = (query, key), (as_numbers(query), as_numbers(key))
     given = Reading(
@@ -178,13 +184,16 @@ def fidelity_attention(
             key_padding_mask=key_padding_mask,
             initial_state=initial_state,
             background=background,
+            qubits=qubits,
         )
         return out
     by_pairs = initial_state is None and not return_state
     if not (is_causal or window):
         by_pairs = by_pairs and not sinks and cu_seqlens is None
     if implementation is None:
-        implementation = _choice(*states, is_causal=is_causal)[0] if by_pairs else "chunked"
+        implementation = (
+            _choice(*states, is_causal=is_causal, qubits=qubits)[0] if by_pairs else "chunked"
+        )
     by_pairs = by_pairs and implementation == "parallel"
     if by_pairs and not (is_causal or window):
         return _between_sets(kernel, query, key, value, gate, key_padding_mask)
@@ -204,6 +213,7 @@ def explain_fidelity_attention(
     key: Inexact[Tensor, "B G S m"],
     *,
     is_causal: bool = False,
+    qubits: int = 0,
     implementation: str | None = None,
 ) -> Explanation:
     """Which implementation `fidelity_attention` takes for these tokens, and why.
@@ -214,11 +224,11 @@ def explain_fidelity_attention(
     check_implementation(implementation, IMPLEMENTATIONS)
     if implementation is not None:
         return Explanation(implementation, "pinned by the caller")
-    return Explanation(*_choice(query, key, is_causal=is_causal))
+    return Explanation(*_choice(query, key, is_causal=is_causal, qubits=qubits))
 
 
-def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
-    kernel = _kernel(key, BACKGROUND)
+def _choice(query: Tensor, key: Tensor, *, is_causal: bool, qubits: int) -> tuple[str, str]:
+    kernel = _kernel(key, BACKGROUND, qubits)
     found, why = native_memory(_memory(kernel, key.shape[1]), (query, key))
     limit = crossover_tokens(kernel.features, is_causal=is_causal, native=found is not None)
     tokens = key.shape[2]
@@ -231,7 +241,9 @@ def _choice(query: Tensor, key: Tensor, *, is_causal: bool) -> tuple[str, str]:
 
 
 def native_features(kernel: FidelityKernel) -> NativeFeatures:
-    """How compiled kernels evaluate the features of the kernel."""
+    """How compiled kernels evaluate the features of the kernel; those of qubits are given them."""
+    if kernel.qubits:
+        return GIVEN
     kind = "complex_fidelity" if kernel.is_complex else "fidelity"
     return NativeFeatures(kind, background=kernel.background)
 
@@ -252,9 +264,22 @@ def check_background(background: float) -> None:
         raise ArgumentError("background", background, "a number >= 0", "use 0 for none")
 
 
-def _kernel(key: Tensor, background: float) -> FidelityKernel:
+def check_qubits(qubits: int, dimension: int, *, is_complex: bool) -> None:
+    counts = isinstance(qubits, int) and not isinstance(qubits, bool)
+    if counts and (qubits == 0 or (qubits >= 2 and 2**qubits == dimension and not is_complex)):
+        return
+    raise ArgumentError(
+        "qubits",
+        f"{qubits} for {'complex' if is_complex else 'real'} states of dimension {dimension}",
+        "0, or n >= 2 with 2^n real amplitudes",
+        "leave it out: other states, and single qubits, have no fewer features",
+    )
+
+
+def _kernel(key: Tensor, background: float, qubits: int) -> FidelityKernel:
     check_background(background)
-    return FidelityKernel(key.shape[-1], key.is_complex(), float(background))
+    check_qubits(qubits, key.shape[-1], is_complex=key.is_complex())
+    return FidelityKernel(key.shape[-1], key.is_complex(), float(background), qubits)
 
 
 def as_numbers(states: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .qubits import qubit_density, qubit_features
+
 _ROOT2 = 2**0.5
 
 
@@ -22,17 +24,26 @@ class FidelityKernel:
         dimension: m, that of the space of states.
         is_complex: whether amplitudes are complex.
         background: a weight that every pair has.
+        qubits: n, if all states are products of n real qubits, m = 2^n; otherwise 0.
     """
 
     dimension: int
     is_complex: bool
     background: float
+    qubits: int = 0
 
     @property
     def features(self) -> int:
-        """m (m + 1) / 2, or m^2 if complex, and one for the background."""
+        """Of density matrices, and one for the background."""
+        return self._entries + (self.background > 0)
+
+    @property
+    def _entries(self) -> int:
+        """m (m + 1) / 2, or m^2 if complex, or 3^n of products of qubits."""
         m = self.dimension
-        return (m * m if self.is_complex else m * (m + 1) // 2) + (self.background > 0)
+        if self.qubits:
+            return int(3**self.qubits)
+        return m * m if self.is_complex else m * (m + 1) // 2
 
     def states(self, x: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
         """x / |x|. The zero vector is no state: it stays zero, with fidelity and gradient 0."""
@@ -54,8 +65,12 @@ class FidelityKernel:
         """phi with phi(q) . phi(k) = w(q, k): the density matrix |psi><psi|, written as a row.
 
         The diagonal, then sqrt(2) times the entries above it row by row (complex: all real
-        parts, then all imaginary parts), then sqrt(background).
+        parts, then all imaginary parts), then sqrt(background). Of qubits `qubit_features` first.
         """
+        if self.qubits:
+            products = qubit_features(state, self.qubits)
+            constant = torch.full_like(products[..., :1], self.background**0.5)
+            return torch.cat([products, constant], -1)[..., : self.features]
         if not self.is_complex:
             features: Tensor = _Pairs.apply(state, self.background)  # type: ignore[no-untyped-call]
             return features
@@ -75,6 +90,8 @@ class FidelityKernel:
 
     def density(self, features: Float[Tensor, "*b f"]) -> Tensor:
         """The Hermitian matrices [*b, m, m] that (sums of) features are; without background."""
+        if self.qubits:
+            return qubit_density(features[..., : self._entries], self.qubits)
         m = self.dimension
         i, j = torch.triu_indices(m, m, 1, device=features.device)
         above = features[..., m : m + len(i)] / _ROOT2

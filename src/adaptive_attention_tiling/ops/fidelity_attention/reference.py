@@ -56,6 +56,7 @@ def reference_fidelity_attention(
     key_padding_mask: Tensor | None,
     initial_state: MemoryState | None,
     background: float,
+    qubits: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The output, and sum_j rho_j v_j [B, G, E, m, m], sum_j rho_j [B, G, m, m] at the end.
 
@@ -66,7 +67,7 @@ def reference_fidelity_attention(
 
     At each time all that has left the window decays by log gamma_t.
     """
-    kernel = FidelityKernel(key.shape[-1], key.is_complex(), background)
+    kernel = FidelityKernel(key.shape[-1], key.is_complex(), background, qubits)
     given = value.dtype
     if given in (torch.float16, torch.bfloat16):
         query, key, value = query.float(), key.float(), value.float()

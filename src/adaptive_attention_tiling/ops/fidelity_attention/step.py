@@ -10,7 +10,14 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ..linear_attention import MemoryState
 from ..linear_attention.stepper import AbstractStepper
-from .interface import BACKGROUND, as_numbers, check_background, fidelity_attention, native_features
+from .interface import (
+    BACKGROUND,
+    as_numbers,
+    check_background,
+    check_qubits,
+    fidelity_attention,
+    native_features,
+)
 from .kernel import FidelityKernel
 
 
@@ -23,11 +30,12 @@ class FidelityStepper(AbstractStepper):
 
     `step` computes what `fidelity_attention` does with one new token, and writes to what it holds
     instead of making a new state. Without compiled kernels it makes ordinary calls; `explain`
-    tells. The number of features of the state tells whether amplitudes are real or complex.
+    tells, and so it does for qubits. The number of features of the state tells whether amplitudes
+    are real or complex.
 
     Args:
         state: of an earlier call, made with rollback_limit=0. It is copied.
-        background: that of the earlier call.
+        background, qubits: those of the earlier call.
         scale: of the softmax logits in the window and of sinks; 1 / sqrt(m) if None.
 
     Raises:
@@ -36,11 +44,17 @@ class FidelityStepper(AbstractStepper):
     """
 
     def __init__(
-        self, state: MemoryState, *, background: float = BACKGROUND, scale: float | None = None
+        self,
+        state: MemoryState,
+        *,
+        background: float = BACKGROUND,
+        scale: float | None = None,
+        qubits: int = 0,
     ) -> None:
-        kernel = self._kernel = _kernel_of(state, background)
+        kernel = self._kernel = _kernel_of(state, background, qubits)
         scale = kernel.dimension**-0.5 if scale is None else scale
-        super().__init__(state, native_features(kernel), width=state.key.shape[-1], scale=scale)
+        features = "features of qubits" if qubits else native_features(kernel)
+        super().__init__(state, features, width=state.key.shape[-1], scale=scale)
 
     def step(
         self,
@@ -67,7 +81,12 @@ class FidelityStepper(AbstractStepper):
         self, query: Tensor, key: Tensor, value: Tensor, **given: Any
     ) -> tuple[Tensor, MemoryState]:
         found: tuple[Tensor, MemoryState] = fidelity_attention(
-            query, key, value, background=self._kernel.background, **given
+            query,
+            key,
+            value,
+            background=self._kernel.background,
+            qubits=self._kernel.qubits,
+            **given,
         )
         return found
 
@@ -86,15 +105,16 @@ class FidelityStepper(AbstractStepper):
             )
 
 
-def _kernel_of(state: MemoryState, background: float) -> FidelityKernel:
+def _kernel_of(state: MemoryState, background: float, qubits: int) -> FidelityKernel:
     """The kernel that has as many features as the state; m^2 and m (m + 1) / 2 are never close."""
     check_background(background)
+    check_qubits(qubits, state.key.shape[-1], is_complex=False)
     numbers, features = state.key.shape[-1], state.values.shape[2]
-    real = FidelityKernel(numbers, False, float(background))
+    real = FidelityKernel(numbers, False, float(background), qubits)
     over_complex = FidelityKernel(numbers // 2, True, float(background))
     if features == real.features:
         return real
-    if numbers % 2 == 0 and features == over_complex.features:
+    if not qubits and numbers % 2 == 0 and features == over_complex.features:
         return over_complex
     raise ArgumentError(
         "state",
