@@ -143,6 +143,10 @@ def test_times_and_curvature_of_a_flow():
     assert float(curve_curvature(around(40)).min()) > 0 > float(curve_curvature(
         around(40).flip(0)).max())  # fmt: skip
     assert flow.volumes.equal(flow.lengths)
+    ellipse = torch.tensor([1.0, 2.0], dtype=DOUBLE) * around(40)
+    flow = curve_shortening_flow(ellipse, time=0.01)
+    assert flow.places[0].abs().tolist() == pytest.approx([0, 2], abs=1e-12)
+    assert float(flow.curvatures[0]) == pytest.approx(4, rel=0.05)  # kappa = b / a^2
 
 
 def test_gradients_and_float32():

@@ -76,6 +76,21 @@ def test_the_radius_follows_the_curvature_of_its_sphere(dimension):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_hyperbolic_space_grows_by_its_curvature(dimension):
+    # The ball of curvature -1/r^2: d(r^2)/dt h = -2 Ric with g = r^2 h.
+    def ball(x):
+        scale = 4 * 1.7**2 / (1 - x.square().sum(-1)) ** 2
+        return scale[..., None, None] * torch.eye(dimension, dtype=DOUBLE)
+
+    point = torch.full((dimension,), 0.3, dtype=DOUBLE)
+    tensor = RiemannianStructure(ball, dimension).ricci_tensor(point)
+    change = -2 * tensor * 1.7**2
+    torch.testing.assert_close(change, 2 * (dimension - 1) * ball(point))
+    grown = ricci_flow_hyperbolic(number(1.7), TENTH, dimension).square() - 1.7**2
+    torch.testing.assert_close(change * TENTH, grown * ball(point))
+
+
 def test_the_area_law_is_gauss_bonnet():
     # A(t) of the sphere, and the law of area with chi = 2.
     times = torch.linspace(0, 0.45, 10, dtype=DOUBLE)

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
-from adaptive_attention_tiling.mathematics.dynamics import GeometricFlow, PeriodicGrid
+from adaptive_attention_tiling.mathematics.dynamics import (
+    GeometricFlow,
+    PeriodicGrid,
+    reaction_diffusion,
+)
 from adaptive_attention_tiling.mathematics.dynamics.sampled_metric import (
     deturck_term,
     principal_curvatures,
@@ -137,6 +141,17 @@ def test_a_conformal_torus_flows_as_its_factor_does():
     assert float(flow.curvatures[-1]) < 0.6 * float(flow.curvatures[0])
     assert not flow.singular
     assert GeometricFlow(grid).detect_singularities(flow, 1e-3) == []
+
+
+def test_the_energy_of_heat_never_grows():
+    grid = torus(2, 16)
+    start = torch.randn(16, 16, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(3))
+    heat = reaction_diffusion(grid, torch.ones(1, dtype=DOUBLE), torch.zeros_like)
+    for method, step in (("etdrk4", 0.02), ("imex_euler", 0.5), ("euler", 2 / 128)):
+        path = heat.evolve(start, step=step, steps=30, method=method, every=1)
+        energy = -(path * heat.linear_rate(path)).sum((-1, -2, -3))
+        assert float(energy.diff().max()) < 1e-14 * float(energy[0])
+        assert float(energy[-1]) < 0.1 * float(energy[0])
 
 
 def test_a_flat_torus_stays_and_a_product_flows_factor_by_factor():

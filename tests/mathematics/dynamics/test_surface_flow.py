@@ -75,13 +75,13 @@ def test_the_cotangent_laplacian_is_its_reference():
 
 def test_golden_spheres_shrink_as_r2_minus_4_t():
     errors = []
-    for k, steps in ((0, 4), (1, 16), (2, 64)):
+    for k, steps in ((0, 2), (1, 8), (2, 32)):
         vertices, faces = MESHES[k]
         for _ in range(steps):
             vertices = mean_curvature_step(vertices, faces, 0.1 / steps)
         radius = vertices.norm(dim=-1)
         errors.append(float((radius - math.sqrt(0.6)).abs().max()))
-    assert errors[2] < 0.003
+    assert errors[2] < 0.005
     assert 1.8 < math.log2(errors[1] / errors[2]) < 2.3
     bend = mean_curvature(2 * MESHES[2][0], MESHES[2][1])
     assert float(bend.mean()) == pytest.approx(1, rel=0.02)
@@ -95,9 +95,9 @@ def test_a_sphere_is_gone_at_a_quarter():
         (end,) = flow_singularities(flow, 50.0)
         assert end.kind == "point"
         ends.append(end.time)
-    # Late by three times the share; what is left is h^2 of 42 vertices.
+    # Late by three times the share.
     assert ends[0] - ends[1] == pytest.approx(0.25 * 3 * 0.02, rel=0.1)
-    assert 2 * ends[1] - ends[0] == pytest.approx(0.25, rel=0.05)
+    assert 2 * ends[1] - ends[0] == pytest.approx(0.25, rel=2e-3)
 
 
 def test_an_ellipsoid_turns_round_with_even_triangles():

@@ -80,8 +80,8 @@ def flow_singularities(flow: FlowRecord, threshold: float) -> list[Singularity]:
 
     Args:
         flow: a record with `times`, `curvatures`, `volumes`, `places` and `dimension`.
-        threshold: of |K|, > 0; 100 over the curvature at the start sees T to about a percent of a
-            percent for a round sphere.
+        threshold: of |K|, > 0. A record of a unit sphere up to |K| = 20 gives T to 2e-4; one of a
+            neck, whose law has logarithms, to 1 % at 300 and to 0.1 % at 6000.
 
     Raises:
         ArgumentError: a threshold <= 0.
