@@ -58,7 +58,7 @@ class FidelityAttentionConfig:
                 "rotary_base",
                 self.projection.rotary_base,
                 "None where states are prepared from angles or with phases",
-                "rotation would mix angles of different qubits; use real amplitudes",
+                "rotation would mix angles or phases with other numbers; use real amplitudes",
             )
         self.prepared()
         angles = self.preparation.kind == "angle" and not self.preparation.phases
