@@ -14,6 +14,7 @@ from adaptive_attention_tiling.mathematics.dynamics import (
     rotational_curvatures,
     rotational_ricci_flow,
 )
+from adaptive_attention_tiling.mathematics.dynamics.sampled_metric import principal_curvatures
 from adaptive_attention_tiling.mathematics.geometry import RiemannianStructure
 
 DOUBLE = torch.float64
@@ -112,7 +113,13 @@ def test_a_normalised_record_obeys_hamiltons_normalised_equation():
     x = grid.coordinates()
     metric = (0.6 * x[..., 0].sin()).exp()[..., None, None] * torch.eye(3, dtype=DOUBLE)
     flow = GeometricFlow(grid)
-    kept = flow.normalize_flow(flow.evolve(metric, time=0.02, share=0.1, every=1))
+    record = flow.evolve(metric, time=0.02, share=0.1, every=1)
+    blown = flow.normalize_flow(record, "curvature")
+    torch.testing.assert_close(blown.curvatures, torch.ones_like(record.times))
+    sizes = principal_curvatures(blown.metrics[-1], flow.compute_ricci_tensor(blown.metrics[-1]))
+    assert float(sizes.abs().max()) == pytest.approx(1, rel=1e-9)
+    assert blown.places.equal(record.places)
+    kept = flow.normalize_flow(record)
     torch.testing.assert_close(kept.volumes, kept.volumes[:1].expand_as(kept.volumes))
     middle = len(kept.times) // 2
     g = kept.metrics[middle]

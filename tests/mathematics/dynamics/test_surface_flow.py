@@ -171,6 +171,7 @@ FLAT[F[0, 0]] = (FLAT[F[0, 1]] + FLAT[F[0, 2]]) / 2
         (lambda: mean_curvature_step(V, F.int(), 0.1), "faces: got torch.int32"),
         (lambda: mean_curvature_step(V, F[1:], 0.1), "not run once each way"),
         (lambda: mean_curvature_step(V, F[[0, *range(20)]], 0.1), "not run once each way"),
+        (lambda: mean_curvature_step(V, F.repeat(2, 1), 0.1), "not run once each way"),
         (lambda: mean_curvature_step(V, torch.cat([F[:1].flip(1), F[1:]]), 0.1), "each way"),
         (lambda: mean_curvature_step(torch.cat([V, V[:1]]), F, 0.1), "a vertex without faces"),
         (lambda: mean_curvature_step(FLAT, F, 0.1), "a triangle without area"),
