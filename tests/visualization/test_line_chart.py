@@ -41,7 +41,7 @@ def test_a_flat_line_has_a_place(value):
 
 
 def test_series_differ_in_shape_and_dash_as_well_as_in_colour():
-    names = ["a", "b", "c", "d"]
+    names = ["a", "b", "c", "d", "e", "f"]
     shapes = re.findall(r'd="M-16 0H16"/>(<.*?/>)', legend(names))
     assert len(set(shapes)) == len(names)
 

@@ -13,6 +13,7 @@ from adaptive_attention_tiling.visualization import (
     Setting,
     render,
 )
+from adaptive_attention_tiling.visualization.plot import MARKERS
 
 HOSTILE = "<script>alert('x')</script> & $title \"quoted\" </div>"
 
@@ -124,6 +125,15 @@ def test_heat_map_shows_per_cents_and_a_dash_for_no_far_field():
     assert '<td class="h0" title="layer 0, head 0: 1.0 %">1</td>' in page
     assert '<td title="layer 1, head 0: –">–</td>' in page
     assert '<td class="h8" title="layer 1, head 1: 100 %">100</td>' in page
+
+
+def test_every_series_that_a_chart_can_mark_has_its_colour_and_its_dash():
+    page = render(make_report())
+    for number in range(len(MARKERS)):
+        assert page.count(f"--s{number}:#") == 2
+        assert f".s{number}{{color:var(--s{number});fill:var(--s{number})}}" in page
+    dashes = re.findall(r"\.s\d \.line\{stroke-dasharray:([\d ]+)\}", page)
+    assert len(set(dashes)) == len(MARKERS) - 1  # the first is solid
 
 
 def test_without_a_far_field_the_page_says_so():
