@@ -6,6 +6,7 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.crystal import (
     body_centred_cubic,
+    detect_density_lattice,
     detect_lattice,
     face_centred_cubic,
     hexagonal,
@@ -81,19 +82,187 @@ def test_exact_patterns_give_exact_lattices_wherever_they_lie():
     )
 
 
-def test_missing_points_are_borne():
-    points, turned = pattern(hexagonal(), 7, noise=0.03)
-    kept = points[torch.rand(len(points), generator=seeded(4)) < 0.9]
-    steps = detect_lattice(kept).lattice @ torch.linalg.inv(turned)
-    assert float((steps - steps.round()).abs().max()) < 0.02
-    assert float(torch.linalg.det(steps.round()).abs()) == pytest.approx(1)
+def spoilt(points, missing, astray, seed):
+    """Without a share of the points, with others anywhere in their box."""
+    kept = points[torch.rand(len(points), generator=seeded(seed)) >= missing]
+    low, high = points.amin(0), points.amax(0)
+    number = int(astray * len(points))
+    draws = torch.rand(number, points.shape[1], generator=seeded(seed + 99), dtype=torch.float64)
+    return torch.cat([kept, low + (high - low) * draws])
+
+
+def is_found(points, turned):
+    """Whether a lattice is told, and whether it is the right one."""
+    try:
+        found = detect_lattice(points)
+    except ArgumentError:
+        return 0, 0
+    steps = found.lattice @ torch.linalg.inv(turned)
+    whole = steps.round()
+    right = (steps - whole).abs().max() < 0.1 and abs(torch.linalg.det(whole).abs() - 1) < 1e-6
+    return int(right), int(not right)
+
+
+SPOILT = {
+    "square": (orthogonal(1.0, 1.0), 6, None, 0.1, 0.1, 0.1),
+    "square, noise": (orthogonal(1.0, 1.0), 6, None, 0.15, 0.0, 0.0),
+    "hexagonal, missing": (hexagonal(), 6, None, 0.05, 0.3, 0.0),
+    "hexagonal, all": (hexagonal(), 6, None, 0.05, 0.2, 0.2),
+    "honeycomb": (hexagonal(), 5, [[0.0, 0], [1 / 3, 1 / 3]], 0.05, 0.1, 0.1),
+    "SC": (simple_cubic(), 3, None, 0.1, 0.1, 0.1),
+    "FCC": (face_centred_cubic(1.5), 3, None, 0.08, 0.1, 0.1),
+    "chain": (orthogonal(1.0), 15, None, 0.05, 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize(
+    ("lattice", "cells", "positions", "noise", "missing", "astray"), SPOILT.values(), ids=SPOILT
+)
+def test_missing_and_stray_points_are_borne(lattice, cells, positions, noise, missing, astray):
+    """Right in at least 3 of 4, and never wrong."""
+    counts = []
+    for seed in range(4):
+        points, turned = pattern(lattice, cells, positions, noise, seed)
+        counts.append(is_found(spoilt(points, missing, astray, seed), turned))
+    right, wrong = (sum(column) for column in zip(*counts, strict=True))
+    assert right >= 3
+    assert wrong == 0
+
+
+def test_strength_tells_how_much_is_in_place():
+    """Noise s weakens a peak by exp(-k^2 s^2), strays by their share squared over their number."""
+    points, _ = pattern(orthogonal(1.0, 1.0), 8)
+    exact = detect_lattice(points)
+    noisy = detect_lattice(points + 0.1 * torch.randn(points.shape, generator=seeded()))
+    ratio = float(noisy.strength / exact.strength)
+    assert ratio == pytest.approx(math.exp(-((2 * math.pi * 0.1) ** 2)), rel=0.15)
+    assert float(exact.chance) == pytest.approx(1 / 20)
+    assert exact.match.tolist() == [1, 1]
+    assert float(noisy.match.min()) < 1
 
 
 def test_scattered_points_have_no_lattice():
-    for seed in range(3):
-        points = torch.rand(100, 2, generator=seeded(seed), dtype=torch.float64)
-        with pytest.raises(ArgumentError, match="accept that there is no lattice"):
-            detect_lattice(points)
+    """The strongest of 20 patterns alike is the real one in 1 of 20; both directions in fewer."""
+    plane = orthogonal(1.0, 1.0)
+    patterns = [torch.rand(100, 2, generator=seeded(s), dtype=torch.float64) for s in range(10)]
+    assert sum(sum(is_found(points, plane)) for points in patterns) <= 1
+    with pytest.raises(ArgumentError, match="accept that there is no lattice"):
+        detect_lattice(patterns[0])
+
+
+def waves(lattice, shape, width, noise, seed=0, positions=None):
+    """Bumps on a turned lattice on a grid, in white noise of `noise` times their deviation."""
+    size = len(lattice)
+    generator = seeded(seed)
+    turn, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    turned = lattice @ turn
+    offsets = torch.zeros(1, size) if positions is None else torch.tensor(positions)
+    whole = whole_vectors(size, 3 * max(shape) // int(lattice.norm(dim=1).min())).double()
+    points = ((whole[:, None] + offsets.double()) @ turned).reshape(-1, size)
+    half = torch.tensor(shape).double() / 2
+    points = points[(points.abs() < half + 3 * width).all(1)]
+    axes = [torch.arange(n).double() - (n - 1) / 2 for n in shape]
+    sides = [
+        (-((axis - points[:, i, None]) ** 2) / (2 * width**2)).exp() for i, axis in enumerate(axes)
+    ]
+    letters = "xyz"[:size]
+    density = torch.einsum(",".join(f"p{c}" for c in letters) + "->" + letters, *sides)
+    draws = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return density + noise * density.std() * draws, turned
+
+
+DENSITIES = {
+    "chain 7.3": (orthogonal(7.3), (128,), 1.2, 1.0, None, "chain"),
+    "square": (orthogonal(6.0, 6.0), (48, 48), 1.0, 2.0, None, "square"),
+    "rectangular": (orthogonal(6.0, 9.0), (48, 48), 1.2, 1.0, None, "rectangular"),
+    "hexagonal": (hexagonal(7.0), (48, 64), 1.2, 2.0, None, "hexagonal"),
+    "oblique": (
+        torch.tensor([[6.0, 0], [2.0, 7.5]], dtype=torch.float64),
+        (64, 64),
+        1.2,
+        1.0,
+        None,
+        "oblique",
+    ),
+    "honeycomb": (hexagonal(9.0), (64, 64), 1.0, 1.0, [[0.0, 0], [1 / 3, 1 / 3]], "hexagonal"),
+    "SC": (simple_cubic(5.0), (20, 20, 20), 0.9, 1.0, None, "simple cubic"),
+    "FCC": (face_centred_cubic(7.0), (20, 20, 20), 0.9, 1.0, None, "face-centred cubic"),
+    "BCC": (body_centred_cubic(6.0), (20, 20, 20), 0.9, 1.0, None, "body-centred cubic"),
+}
+
+
+@pytest.mark.parametrize(
+    ("lattice", "shape", "width", "noise", "positions", "system"), DENSITIES.values(), ids=DENSITIES
+)
+def test_lattices_of_noisy_densities(lattice, shape, width, noise, positions, system):
+    density, turned = waves(lattice, shape, width, noise, 1, positions)
+    found = detect_density_lattice(density, generator=seeded())
+    assert found.lattice.shape == lattice.shape
+    steps = found.lattice @ torch.linalg.inv(turned)
+    whole = steps.round()
+    assert float(torch.linalg.det(whole).abs()) == pytest.approx(1)
+    # Far below the distance of samples: between wavevectors of the grid.
+    assert float((found.lattice - whole @ turned).norm(dim=1).max()) < 0.3
+    assert lattice_system(found.lattice, 0.1) == system
+    assert float(found.chance) == pytest.approx(1 / 20)
+    unit = found.lattice @ found.reciprocal.T / (2 * math.pi)
+    torch.testing.assert_close(unit, unit.round(), rtol=0, atol=1e-9)
+    assert float(found.peaks.strengths.max()) >= 0.5 * float(found.strength)
+
+
+def test_densities_without_noise_are_found_nearly_exactly():
+    density, turned = waves(hexagonal(7.0), (64, 64), 1.2, 0.0, 3)
+    found = detect_density_lattice(density, generator=seeded())
+    steps = found.lattice @ torch.linalg.inv(turned)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-4)
+    single = detect_density_lattice(density.float(), generator=seeded())
+    assert single.lattice.dtype == torch.float32
+    torch.testing.assert_close(single.lattice.double(), found.lattice, rtol=0, atol=1e-3)
+    wide = detect_density_lattice(density, 0.5, generator=seeded())
+    torch.testing.assert_close(wide.lattice, found.lattice / 2)
+    # Along unlike distances of samples.
+    tall = detect_density_lattice(density, (1.0, 2.0), generator=seeded()).lattice
+    wanted = minkowski_reduced(found.lattice * torch.tensor([1.0, 2.0])).basis
+    torch.testing.assert_close(tall.abs(), wanted.abs(), rtol=0, atol=1e-6)
+
+
+def test_stripes_repeat_along_one_direction():
+    """A map of offset (across) and position (down) with a bump every 6.5 offsets."""
+    offset = torch.arange(96, dtype=torch.float64)
+    stripes = (2 * math.pi * offset / 6.5).cos().clamp(min=0).expand(40, 96)
+    noise = torch.randn(40, 96, generator=seeded(3), dtype=torch.float64)
+    found = detect_density_lattice(stripes + noise, generator=seeded())
+    assert found.lattice.shape == (1, 2)
+    row = found.lattice[0].abs().tolist()
+    assert row == pytest.approx([0.0, 6.5], abs=0.1)
+
+
+def test_map_of_offset_and_position_with_rows_of_a_lattice():
+    """Links to every fifth key, one on with every second query: rows (2, 1) and (0, 5)."""
+    position, offset = torch.meshgrid(torch.arange(60), torch.arange(60), indexing="ij")
+    links = ((2 * offset - position).remainder(10) == 0).double()
+    noise = 0.7 * torch.rand(60, 60, generator=seeded(2), dtype=torch.float64)
+    found = detect_density_lattice(links + noise, generator=seeded())
+    steps = torch.tensor([[2.0, 1], [0, 5]], dtype=torch.float64) @ torch.linalg.inv(found.lattice)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=0.02)
+    assert float(torch.linalg.det(steps.round()).abs()) == pytest.approx(1)
+
+
+def test_noise_has_no_lattice():
+    """White and smooth noise alike: told in no more than 3 of 16 each, where 1 in 20 is due."""
+    kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64) / 9
+    told = {"white": 0, "smooth": 0}
+    for seed in range(16):
+        white = torch.randn(34, 34, generator=seeded(seed), dtype=torch.float64)
+        smooth = torch.nn.functional.conv2d(white[None, None], kernel)[0, 0]
+        for name, density in (("white", white[:32, :32]), ("smooth", smooth)):
+            found = detect_density_lattice(density, generator=seeded(seed))
+            told[name] += len(found.lattice) > 0
+            assert (len(found.peaks.strengths) > 0) == (len(found.lattice) > 0)
+    assert told["white"] <= 3
+    assert told["smooth"] <= 3
+    slope = torch.arange(32.0)[:, None] + torch.randn(32, 32, generator=seeded(1))
+    assert len(detect_density_lattice(slope, generator=seeded()).lattice) == 0
 
 
 def bumps(period, samples=256, height=2.0, noise=1.0, seed=0):
@@ -163,11 +332,20 @@ MISUSED = {
     "space": (lambda: detect_lattice(torch.rand(200, 4)), r"points: got shape \[200, 4\]"),
     "NaN point": (lambda: detect_lattice(GRID * math.nan), "points: got NaN"),
     "tolerance": (lambda: detect_lattice(GRID, 0.0), "tolerance: got 0.0"),
-    "match": (lambda: detect_lattice(GRID, None, 1.5), "least_match: got 1.5"),
+    "no shuffles": (lambda: detect_lattice(GRID, shuffles=0), "shuffles: got 0"),
     "line": (
         lambda: detect_lattice(torch.stack([torch.arange(40.0), torch.zeros(40)], 1)),
-        "repeats by",
+        "points within 1 dimensions of 2",
     ),
+    "few pixels": (
+        lambda: detect_density_lattice(torch.rand(7, 9)),
+        r"density: got shape \[7, 9\]",
+    ),
+    "axes": (lambda: detect_density_lattice(torch.rand(8, 8, 8, 8)), "one to three axes"),
+    "flat": (lambda: detect_density_lattice(torch.ones(9, 9)), "density: got one that does not"),
+    "NaN pixel": (lambda: detect_density_lattice(torch.ones(9) * math.nan), "density: got NaN"),
+    "spacing": (lambda: detect_density_lattice(torch.rand(9, 9), (1.0,)), "spacing: got"),
+    "no orders": (lambda: detect_density_lattice(torch.rand(9), 1.0, 0), "shuffles: got 0"),
     "few samples": (lambda: profile_period(torch.rand(63)), r"profile: got shape \[63\]"),
     "periods": (lambda: profile_period(torch.rand(64), 9, 8), "shortest: got 9"),
     "constant": (lambda: profile_period(torch.ones(64)), "one that does not vary"),

@@ -11,9 +11,11 @@ from .block_map import (
     renormalization_flow,
 )
 from .box_dimension import BoxDimension, PowerLaw, box_dimension, power_law
+from .bragg import BraggPeaks
 from .brillouin_zone import BrillouinZone
 from .carleman import PowerSeries
 from .chains import ChainModes, diatomic_chain
+from .density_lattice import DensityLattice, detect_density_lattice
 from .fixed_points import (
     FixedPoint,
     FixedPointSearch,
@@ -78,8 +80,10 @@ __all__ = [
     "BandPath",
     "Bonds",
     "BoxDimension",
+    "BraggPeaks",
     "BrillouinZone",
     "ChainModes",
+    "DensityLattice",
     "DetectedLattice",
     "FixedPoint",
     "FixedPointSearch",
@@ -117,6 +121,7 @@ __all__ = [
     "box_dimension",
     "cubic_index",
     "density_of_states",
+    "detect_density_lattice",
     "detect_lattice",
     "diatomic_chain",
     "doubling_bifurcations",
