@@ -307,6 +307,22 @@ def test_sum_rule_is_told_and_imposed():
         crystal.sound_speeds(real([1.0, 0, 0]))
 
 
+def test_force_constants_need_not_be_symmetric_themselves():
+    """Only with those of the opposite pair transposed, as where bonds have no mirror."""
+    turn = real([[0.0, 0.2, 0], [-0.2, 0, 0], [0, 0, 0]])
+    matrices = SALT.matrices.clone()
+    i, j, cell = int(SALT.first[0]), int(SALT.second[0]), SALT.cells[0]
+    opposite = (SALT.first == j) & (SALT.second == i) & (SALT.cells == -cell).all(1)
+    matrices[0] += turn
+    matrices[opposite] += turn.T
+    parts = SALT.lattice, SALT.positions, SALT.masses, SALT.first, SALT.second, SALT.cells
+    matrix = ForceConstants(*parts, matrices).dynamical_matrix(waves(3, 3))
+    torch.testing.assert_close(matrix, matrix.mH, rtol=0, atol=1e-14)
+    matrices[opposite] += 2 * turn
+    with pytest.raises(ArgumentError, match="differ from their transposed"):
+        ForceConstants(*parts, matrices)
+
+
 def test_float32_stays_float32():
     cell = face_centred_cubic(dtype=torch.float32)
     crystal = ForceConstants.springs(cell, HALF.float(), (1.0, 1.7), (1.0, 0.3), (0.1, 0.02))

@@ -220,6 +220,7 @@ def test_primitive_cells():
     group = symmetry_group(2 * simple_cubic(), salt, species)
     assert len(group.rotations) == 192
     assert (group.point_group, group.system) == ("m-3m", "face-centred cubic")
+    assert 0 <= float(cell.positions.min()) <= float(cell.positions.max()) < 1
     # Places agree with those of the large cell modulo its own primitive lattice.
     steps = (cell.positions @ cell.lattice - 2 * salt[[0, 4]]) @ torch.linalg.inv(cell.lattice)
     torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-12)
@@ -251,6 +252,15 @@ def test_bases_by_euclid():
         for k in range(j)
     ]
     assert abs(round(float(torch.linalg.det(basis)))) == math.gcd(*minors)
+
+
+def test_tolerance_is_one_length_for_spglib_and_us():
+    """Atoms off by 0.3 in a cell whose edges are 71, known to one part in 100 of that."""
+    pytest.importorskip("spglib", reason=SPGLIB)
+    noisy = real([[0.0, 0, 0], [0.252, 0.249, 0.251]])
+    group = symmetry_group(100 * FCC, noisy, torch.tensor([0, 0]), 0.01)
+    assert (group.number, len(group.rotations)) == (227, 48)
+    assert symmetry_group(100 * FCC, noisy, torch.tensor([0, 0])).number == 2
 
 
 BROKEN = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [-1, 0]]])

@@ -125,7 +125,7 @@ def lattice_point_group(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) 
 def bases_of_metric(
     basis: Float[Tensor, "n n"], metric: Float[Tensor, "n n"], tolerance: float
 ) -> Int[Tensor, "g n n"]:
-    """Every unimodular W with W B B^T W^T = G, none if no basis of the lattice is like this.
+    """Every whole W with W B B^T W^T = G, none if no vectors of the lattice are like this.
 
     Args:
         basis: B, reduced, as rows: entries of W up to 2 are tried.
@@ -149,10 +149,8 @@ def bases_of_metric(
                 for index, old in enumerate(image)
             )
         ]
-    found = whole[torch.tensor(images, dtype=torch.int64).reshape(-1, len(basis))]
-    # Of a centred cell the products can be right while its points are not all there are.
-    bases: Tensor = found[torch.linalg.det(found).abs().round() == 1].long()
-    return bases
+    found: Tensor = whole[torch.tensor(images, dtype=torch.int64).reshape(-1, len(basis))].long()
+    return found
 
 
 def lattice_system(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) -> str:

@@ -52,11 +52,10 @@ def neighbour_bonds(
         cells = whole_vectors(len(lattice), most).to(rows.device)
         apart = places - places[:, None] + (cells.to(rows) @ rows)[:, None, None]
         lengths = apart.norm(dim=-1)
-        closest = lengths[lengths > 0].min()
         edges = _shell_edges(lengths[(lengths > 0) & (lengths <= reach)])
         if len(edges) > shells:
             break
-        reach = max(1.5 * reach, 1.01 * float(closest))
+        reach = 1.5 * reach
     near = (lengths > 0) & (lengths < edges[shells])
     cell, first, second = near.nonzero().unbind(1)
     shell = torch.searchsorted(edges[1:shells], lengths[near], right=True)
