@@ -195,6 +195,14 @@ MISUSED = {
         "potential: got NaN",
     ),
     "temperature": (lambda: OSCILLATOR.partition_function(0.0), "temperature: got 0.0"),
+    "leaves": (
+        lambda: OSCILLATOR.partition_function(real([1.0, 12.0])),
+        "half_width: got paths that leave the grid along axis 0",
+    ),
+    "hot": (
+        lambda: PathIntegralFramework(lambda x: 0 * x).sliced_partition_function(1.0, 4),
+        "half_width: got paths that leave",
+    ),
     "cold": (lambda: OSCILLATOR.effective_action(X, -1.0), "temperature: got -1.0"),
     "times": (lambda: correlated([1.5]), r"times: got \[1.5\], expected from 0 to 1"),
     "operators": (

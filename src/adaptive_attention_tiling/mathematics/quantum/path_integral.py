@@ -152,8 +152,10 @@ class PathIntegralFramework:
         Feynman and Hibbs (1965), chapter 10.
         """
         beta = inverse_temperature(temperature, self.grid)
-        energies = torch.linalg.eigvalsh(self.hamiltonian())
-        return torch.exp(-beta[..., None] * energies).sum(-1)
+        energies, vectors = torch.linalg.eigh(self.hamiltonian())
+        weights = torch.exp(-beta[..., None] * (energies - energies.detach()[0]))
+        check_ends(weights.detach() @ vectors.detach().square().mT, 1)
+        return weights.sum(-1) * torch.exp(-beta * energies.detach()[0])
 
     def sliced_partition_function(self, temperature: float, slices: int) -> Float[Tensor, ""]:
         """Z_N = tr M^N, M(x, y) = sqrt(m / 2 pi e) exp(-m (x - y)^2 / 2 e - e (V(x) + V(y)) / 2).
@@ -179,8 +181,10 @@ class PathIntegralFramework:
         half = torch.exp(-step / 2 * self.potential(self.grid))
         matrix = torch.exp(-self.mass * gap.square() / (2 * step)) * half[:, None] * half
         matrix = matrix * (self.spacing * math.sqrt(self.mass / (2 * math.pi * step)))
-        values: Tensor = torch.linalg.eigvalsh(matrix)
-        return values.pow(slices).sum()
+        values, vectors = torch.linalg.eigh(matrix)
+        check_ends(vectors.detach().square() @ values.detach().pow(slices), 1)
+        total: Tensor = values.pow(slices).sum()
+        return total
 
     def correlation_function(
         self, operators: Sequence[Potential], times: Sequence[float], temperature: float
@@ -319,6 +323,20 @@ def sinc_kinetic(grid: Float[Tensor, " g"], mass: float) -> Float[Tensor, "g g"]
     sign = 1 - 2 * (gap % 2).to(grid.dtype)
     spacing = float(grid[-1] - grid[0]) / (len(grid) - 1)
     return sign * torch.where(gap == 0, math.pi**2 / 3, 2 / square) / (2 * mass * spacing**2)
+
+
+def check_ends(density: Float[Tensor, "*b"], dimensions: int) -> None:
+    """Raise an ArgumentError if the last axes hold a density that is 1e-4 of its most at an end."""
+    most = density.flatten(-dimensions).amax(-1)
+    for a in range(-dimensions, 0):
+        ends = density.movedim(a, 0)[[0, -1]].movedim(0, -1)
+        if not bool((ends.flatten(-dimensions).amax(-1) <= 1e-4 * most).all()):
+            raise ArgumentError(
+                "half_width",
+                f"paths that leave the grid along axis {a + dimensions}",
+                "a density that dies away inside",
+                "widen the grid, or lower the temperature",
+            )
 
 
 def inverse_temperature(temperature: float | Tensor, like: Tensor) -> Tensor:

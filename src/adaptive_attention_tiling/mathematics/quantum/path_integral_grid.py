@@ -15,11 +15,11 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .path_integral import Potential, inverse_temperature
+from .path_integral import Potential, check_ends, inverse_temperature
 from .transfer_matrix import TransferMatrix
 
 _MOST_STATES = 8192
-_LOST = 1e-4  # share of the weight at an end of the grid, in place or momentum, that is refused
+_LOST = 1e-4  # weight of the largest momentum that is refused
 
 
 class GridPathIntegral:
@@ -215,7 +215,7 @@ class GridPathIntegral:
             factors[n] = factors.get(n, 1.0) * operator(self.places)
         weights, _ = self._step_weights(beta / slices)
         density = self._steps.diagonal(beta / slices, weights, slices, {})
-        self._check_ends(density.detach())
+        check_ends(density.detach(), self.dimensions)
         return self._steps.diagonal(beta / slices, weights, slices, factors).sum() / density.sum()
 
     def effective_action(
@@ -279,7 +279,7 @@ class GridPathIntegral:
         """log tr M^N, after a look at what leaves the grid."""
         weights, shift = self._step_weights(beta / slices, source)
         density = self._steps.diagonal(beta / slices, weights, slices, {})
-        self._check_ends(density.detach())
+        check_ends(density.detach(), self.dimensions)
         return density.sum().log() - beta * shift
 
     def _step_weights(self, step: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -343,17 +343,6 @@ class GridPathIntegral:
                     "use more points or a lower temperature",
                 )
         return beta
-
-    def _check_ends(self, density: Tensor) -> None:
-        for a in range(self.dimensions):
-            ends = density.movedim(a, 0)[[0, -1]]
-            if not float(ends.max()) <= _LOST * float(density.max()):
-                raise ArgumentError(
-                    "half_width",
-                    f"paths that leave the grid along axis {a}",
-                    "a density that dies away inside",
-                    "widen the grid, or lower the temperature",
-                )
 
 
 def _for_each(name: str, value: float | Sequence[float], count: int) -> list[float]:
