@@ -88,10 +88,10 @@ def test_masses_are_those_of_rows_held_out():
 
 
 def test_chance_is_honest_for_noise():
-    chances = [found_in(noise(seed, 160), shuffles=39).chance for seed in range(60)]
-    # A bound of a uniform share: at most 12 of 60 at or below a tenth (6 +- 2.3).
-    assert sum(chance <= 0.1 for chance in chances) <= 12
-    assert sum(chance <= 0.5 for chance in chances) >= 10
+    chances = [found_in(noise(seed, 160), shuffles=39).chance for seed in range(40)]
+    # Twice the share of the clearer of two: 4 +- 1.9 of 40 are at or below a tenth.
+    assert sum(chance <= 0.1 for chance in chances) <= 10
+    assert sum(chance <= 0.5 for chance in chances) >= 8
 
 
 def test_columns_that_all_rows_attend_to_are_no_period():
@@ -109,6 +109,12 @@ def test_ripples_under_keys_that_hold_the_attention_are_no_period():
     logits = torch.where(chosen, torch.zeros(()), ripple)
     assert found_in(logits).chance > 0.01
     assert found_in(ripple).chance == pytest.approx(0.01)  # Where it is all there is, it counts.
+
+
+def test_what_is_smooth_in_the_offset_is_no_period():
+    offset = torch.arange(400)[:, None] - torch.arange(400)
+    slow = 2 * (2 * torch.pi * offset / 150).cos() - 0.01 * offset
+    assert found_in(noise(0, 400, 0.5) + slow).chance > 0.01
 
 
 def test_equal_attention_has_no_period():

@@ -91,10 +91,10 @@ def head_periodicity(
         profile(o) = mean_i max(log((i + 1) a_{i, i - o}), 0) less its running median,
 
     and likewise over positions j. Logarithms, as a stride may hold little of a row's mass; floored
-    at equal shares, as rotary angles ripple the logits of keys that nobody attends to: without, 58 %
-    of a model's heads had a "period" in prose. Rows are drawn at random, since at equal distances a
-    single column that all of them attend to is periodic in the offset; what all rows give a key is
-    taken off before offsets are.
+    at equal shares, as rotary angles ripple the logits of keys that nobody attends to: without,
+    most heads of a model have a "period" in prose. Rows are drawn at random, since at equal
+    distances a single column that all of them attend to is periodic in the offset; what all rows
+    give a key is taken off before offsets are averaged.
 
     A period does not say that a strided mask is of use: compare `mass.strided` with its rivals.
 
@@ -161,8 +161,14 @@ def _profiles(
     away = (floored - floored[there].mean()) * there
     along = (away - away.sum(0) / (there.sum(0) + _LEAST_ROWS)).gather(1, offsets).mean(0)
     raw = torch.stack([along, floored.mean(0)[first - span : first]])
-    around = pad(raw[None], (width // 2, width // 2), mode="reflect")[0].unfold(-1, width, 1)
-    return raw - around.median(-1).values
+    return raw - running_median(raw, width)
+
+
+def running_median(profile: Float[Tensor, "*b n"], width: int) -> Float[Tensor, "*b n"]:
+    """Median of the `width` samples around each, mirrored at the ends; width is odd."""
+    flat = profile.reshape(1, -1, profile.shape[-1])
+    around = pad(flat, (width // 2, width // 2), mode="reflect").unfold(-1, width, 1)
+    return around.median(-1).values.reshape(profile.shape)
 
 
 def _outstanding(profile: Float[Tensor, " n"], period: int) -> list[int]:
