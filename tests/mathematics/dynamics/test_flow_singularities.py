@@ -75,12 +75,12 @@ def test_a_neck_is_told_from_a_point_with_its_time_and_place():
 
 def test_a_dumbbell_surface_ends_as_gauss_and_bonnet_say_and_round():
     flow = rotational_ricci_flow(
-        profile(31, 0.5), math.pi, dimension=2, largest_curvature=60.0, every=5
+        profile(25, 0.5), math.pi, dimension=2, largest_curvature=50.0, every=5
     )
     # A(0) = 2 pi int psi ds, of sin s (1 - sin^2 s / 2): 2 - 2/3.
     assert float(flow.volumes[0]) == pytest.approx(2 * math.pi * 4 / 3, rel=1e-5)
     (found,) = FLOW.detect_singularities(flow, 30.0)
-    assert found.time == pytest.approx(float(flow.volumes[0]) / (8 * math.pi), rel=5e-3)
+    assert found.time == pytest.approx(float(flow.volumes[0]) / (8 * math.pi), rel=0.01)
     assert found.kind == "point"
     normal = FLOW.normalize_flow(flow)
     torch.testing.assert_close(normal.volumes, flow.volumes[:1].expand_as(flow.volumes))

@@ -140,6 +140,15 @@ def test_a_conformal_torus_flows_as_its_factor_does():
     assert bool((flow.curvatures.diff() < 0).all())
     assert float(flow.curvatures[-1]) < 0.6 * float(flow.curvatures[0])
     assert not flow.singular
+    bend = -(-2 * u).exp() * torch.fft.irfftn(-k2 * torch.fft.rfftn(u), s=grid.points)
+    worst = grid.coordinates().flatten(0, 1)[bend.abs().argmax()]
+    torch.testing.assert_close(flow.places[0], worst)
+    torch.testing.assert_close(flow.curvatures[0], bend.abs().max(), rtol=1e-4, atol=0)
+    bounded = GeometricFlow(grid).evolve(
+        plane(u), time=0.3, largest_curvature=float(bend.max()) / 2
+    )
+    assert bounded.singular
+    assert bounded.times.tolist() == [0.0]
     assert GeometricFlow(grid).detect_singularities(flow, 1e-3) == []
 
 

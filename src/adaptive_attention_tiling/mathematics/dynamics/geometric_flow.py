@@ -32,7 +32,6 @@ from .sampled_metric import (
     scalar_of_ricci,
 )
 
-_REACTION_SHARE = 0.05  # of 1 / max |K|
 _MAX_STEPS = 100_000
 
 
@@ -208,7 +207,7 @@ class GeometricFlow:
         """The flow for a time, or until curvature reaches a bound, by rk4; differentiable.
 
         Args:
-            share: of the stable step that is taken; steps are also kept below 0.05 / max |K|.
+            share: of the stable step that is taken.
             every: how many steps lie between states that are kept; the last one always is.
 
         Raises:
@@ -228,7 +227,6 @@ class GeometricFlow:
             if singular or now >= time:
                 break
             size = min(share * self.stability_limit(g, "rk4"), time - now)
-            size = min(size, _REACTION_SHARE / bound) if bound else size
             g = self._rk4(g, size)
             now = time if size == time - now else now + size
         else:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ..runge_kutta import integrate
 
-_MAX_STEPS = 500  # between neighbouring times; more are taken only before an end
+_MAX_STEPS = 300  # between neighbouring times; more are taken only before an end
 
 
 @dataclass(frozen=True)
