@@ -249,7 +249,7 @@ def test_map_of_offset_and_position_with_rows_of_a_lattice():
 
 
 def test_noise_has_no_lattice():
-    """White and smooth noise alike: told in no more than 3 of 16 each, where 1 in 20 is due."""
+    """White and smooth noise alike: told in no more than 3 of 16 each; 1 in 20 is due for white."""
     kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64) / 9
     told = {"white": 0, "smooth": 0}
     for seed in range(16):

@@ -82,9 +82,8 @@ def test_free_energy_of_the_moved_bonds():
 
 
 def test_spins_are_summed_out_on_the_hierarchical_lattice():
-    """Two levels of diamonds, four chains of two bonds... by brute force of one coarse bond."""
+    """The spin between two moved bonds, summed out by hand."""
     k = 0.37
-    total = 0.0
     weights = {}
     for ends in ((1, 1), (1, -1)):
         total = 0.0
@@ -97,6 +96,18 @@ def test_spins_are_summed_out_on_the_hierarchical_lattice():
     # Half of the spins are summed out so, a quarter is free.
     wanted = left / 2 + math.log(2) / 4
     assert float(migdal_kadanoff_inhomogeneity(real(k))) == pytest.approx(wanted, abs=1e-14)
+
+
+def test_free_energies_are_differentiable():
+    def planes(k):
+        return free_energy(migdal_kadanoff, moved, k, 4.0).value
+
+    k = real([[0.1], [0.25], [0.5]]).requires_grad_()
+    assert torch.autograd.gradcheck(planes, k)
+    assert torch.autograd.gradgradcheck(planes, k)
+    chain = real([0.7]).requires_grad_()
+    (energy,) = torch.autograd.grad(free_energy(ising_decimation, decimated, chain, 2.0)[0], chain)
+    torch.testing.assert_close(energy, chain.detach().tanh(), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("cells", [1.0, 2.0, 4.0])

@@ -48,9 +48,10 @@ def detect_density_lattice(
             images, volumes.
         spacing: distance of samples, one or one for each axis.
         shuffles: of the samples; `chance` is no less than 1 / (shuffles + 1). Where it is larger
-            than that, some shuffled density scatters as strongly and no lattice is told. Noise
-            that is smooth on all directions alike is borne by the background of its |k|; noise
-            with a direction is not.
+            than that, some shuffled density scatters as strongly and no lattice is told. Smooth
+            noise, which shuffles do not have, is weighed by the background of its |k|, and still
+            told three to four times as often: 8 of 40 profiles of 128 and 6 of 40 images of
+            32 x 32, averaged over three samples, against 2 of 40 of white noise.
         generator: of the shuffles.
 
     Raises:
