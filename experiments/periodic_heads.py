@@ -13,7 +13,13 @@
   periods without the floor under the logarithm of attention, for comparison. `with_window` compares
   the strided mask joined with a window of as many keys against a window of twice as many.
 
-What came out is in results/periodic_heads.json.
+What came out (results/periodic_heads.json): planted heads of 256 tokens are told apart with an AUC
+of 0.998, their period is always right, and 97 % are found at 1 % with no false alarm in 100; at 128
+tokens 43 % are. In prose 6 of 270 heads have a period, all of them near the wavelengths of rotary
+angles (9.0, 26.5 tokens), and no strided mask holds more than a window: nothing to gain there. In
+tables of records some 240 heads have that of a record, three quarters of them in positions. In
+about 100 a stride holds more than a window of equal cost (an induction head: 0.95 against 0.11 at
+81 keys), and joined with a window it holds more than two windows in 205 to 211.
 """
 
 from __future__ import annotations
