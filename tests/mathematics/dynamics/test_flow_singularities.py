@@ -155,6 +155,7 @@ def test_the_cigar_never_ends():
         (lambda t: (4 * t).exp(), torch.ones_like, None),  # immortal: |K| (T - t) is not bounded
         (lambda t: 5 / (1 - t), torch.ones_like, None),
         (lambda t: 0.5 / (1 - t) ** 3, torch.ones_like, None),  # far from a line
+        (lambda t: 0.2 / (1 - t) ** 0.3, torch.ones_like, None),  # bent, and else alike
         (lambda t: 60 - 40 * t, torch.ones_like, None),
     ],
 )

@@ -59,6 +59,8 @@ def test_a_path_grows_even():
     flow = graph_ricci_flow(path, torch.tensor([1.0, 3.0]), steps=4, step=0.5)
     gaps = flow.lengths.diff(dim=-1)[:, 0]
     torch.testing.assert_close(gaps, 2 * (2 / 3) ** torch.arange(5, dtype=DOUBLE))
+    joined = graph_ricci_flow(Graph(3, torch.tensor([[0, 2], [1, 2]])), steps=1)
+    assert joined.communities(9.0).tolist() == [0, 0, 0]
     # A star of equal edges is a tree that stays; its centre is not parted from a leaf alone.
     star = graph_ricci_flow(graph_of(networkx.star_graph(4)), steps=3)
     torch.testing.assert_close(star.lengths, torch.ones_like(star.lengths))
