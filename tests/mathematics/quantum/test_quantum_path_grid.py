@@ -133,15 +133,16 @@ def test_spectrum_with_coupling_is_that_of_oscillator_states():
     torch.testing.assert_close(overlap, torch.eye(256, dtype=torch.float64), rtol=0, atol=1e-12)
     fewer = CROSS.spectrum(8)[0]
     assert bool((fewer >= energies[:64] - 1e-12).all())  # interlaced
-    dense = sum(
-        torch.kron(
-            *(CROSS._steps.kinetic[a] if a == b else torch.eye(22).double() for b in range(2))
-        )
-        for a in range(2)
-    ) + torch.diag(coupled(CROSS.places).flatten())
-    torch.testing.assert_close(
-        CROSS.spectrum(22)[0], torch.linalg.eigvalsh(dense), rtol=0, atol=1e-9
+    skew = GridPathIntegral(
+        lambda x: coupled(x) + x[..., 1] / 3, dimensions=2, mass=[1.0, 0.4], points=[9, 11]
     )
+    one, two = skew._steps.kinetic
+    dense = torch.kron(one, torch.eye(11).to(two)) + torch.kron(torch.eye(9).to(one), two)
+    dense = dense + torch.diag(skew.potential(skew.places).flatten())
+    exact = torch.linalg.eigvalsh(dense)
+    bounds = skew.spectrum(9)[0]
+    assert bool((bounds >= exact[:81] - 1e-9).all())
+    torch.testing.assert_close(bounds[:3], exact[:3], rtol=0.02, atol=0)
     cold = CROSS.partition_function(0.5, 8), CROSS.partition_function(0.5, 16)
     sharp = float(cold[1] + (cold[1] - cold[0]) / 3)  # Richardson: order 4
     assert abs(sharp / float(torch.exp(-2 * fock_energies(0.5)).sum()) - 1) < 2e-4
