@@ -39,6 +39,19 @@ def test_steps_of_a_planted_map_are_found(steps):
     assert 2 * abs(float(found.steps[0] @ found.steps[1])) <= short <= long
 
 
+def test_attention_may_fall_with_distance():
+    place = torch.arange(420)
+    falling = 2 * (-(place[:, None] - place).abs() / 60).exp()
+    assert lattice_of(logits_of([[1, 0], [0, 13]], height=2.0) + 2 * falling).cells == 13
+
+
+def test_a_smooth_map_has_no_lattice():
+    noise = torch.randn(1, 1, 460, 460, generator=torch.Generator().manual_seed(0))
+    smooth = 80 * torch.nn.functional.avg_pool2d(noise, 41, stride=1)[0, 0]
+    assert lattice_of(smooth) is None
+    assert lattice_of(smooth, least_cells=1).cells == 1
+
+
 def test_all_of_a_map_that_repeats_is_explained():
     found = lattice_of(logits_of([[1, 0], [0, 13]], height=40.0) / 10)
     assert found.explained > 0.95

@@ -117,6 +117,19 @@ def test_what_is_smooth_in_the_offset_is_no_period():
     assert found_in(noise(0, 400, 0.5) + slow).chance > 0.01
 
 
+def test_a_slow_wave_is_taken_off_before_the_period_is_weighed():
+    offset = torch.arange(400)[:, None] - torch.arange(400)
+    wave = (2 * torch.pi * offset / 250).cos()
+    head = found_in(noise(0, 400, 0.5) + stride(11, 3, 400) + wave)
+    assert head.period == 11
+    assert head.explained > 0.55  # 0.47 with the wave in the profile.
+
+
+def test_a_head_without_a_clear_phase_has_its_best_one():
+    phases = [found_in(noise(seed, 160), shuffles=1).phases for seed in range(8)]
+    assert all(phases)
+
+
 def test_equal_attention_has_no_period():
     head = found_in(torch.zeros(128, 128))
     assert (head.period, head.chance, head.phases) == (0, 1.0, ())

@@ -13,8 +13,8 @@ from ...mathematics.crystal import minkowski_reduced
 from .attention_graph import check_head
 from .periodic_head import running_median
 
-# A peak of the autocorrelation is half as high as the highest ones, and 5 deviations of noise.
-_HEIGHT, _DEVIATIONS = 0.5, 5.0
+# A peak of the autocorrelation is half as high as the highest ones.
+_HEIGHT = 0.5
 # A step of the lattice leads from so large a share of the peaks to a peak.
 _MATCH = 0.75
 # Offsets of which the median is taken as the level around one.
@@ -94,8 +94,7 @@ def _peaks(levels: Float[Tensor, "r s"], reach: int) -> Bool[Tensor, "p p"]:
     correlation = sums[steps[:, None], steps] / overlap / levels.square().mean()
     far = steps[:, None].square() + steps.square() >= 9
     highest = correlation[far].quantile(0.999)
-    clear = correlation * overlap.sqrt() > _DEVIATIONS
-    high: Tensor = (correlation >= _HEIGHT * highest) & clear
+    high: Tensor = correlation >= _HEIGHT * highest
     high[reach, reach] = True
     return high
 
