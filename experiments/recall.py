@@ -13,6 +13,8 @@ positions. Tables:
     widths      64 and 128 splats that start wide, with queries and keys of width 16 and 64
     kinds       covariance kinds of 64 splats on the same
     starts      random, k-means and PCA starts of 64 splats on the same
+    preparations  fidelity with states of amplitudes and of angles, without and with phases; 128
+                tokens, 8 pairs, 512 ids, trained on 64 and 128 tokens in turn
 
 Results: experiments/results/recall_<table>.json, one entry a run, read back when started again;
 what they say is in docs/log.md.
@@ -32,7 +34,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -47,12 +49,13 @@ from adaptive_attention_tiling.layers import (
     ProjectionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
+    StatePreparation,
 )
 from adaptive_attention_tiling.models.gpt import GPT, GPTConfig
 from adaptive_attention_tiling.splats import SplatField
 from adaptive_attention_tiling.training import TrainingConfig, train
 
-WIDTH, QUERY_WIDTH, VOCABULARY = 64, 16, 1024
+WIDTH, QUERY_WIDTH = 64, 16
 RESULTS = Path(__file__).parent / "results"
 PROJECTION = ProjectionConfig(width=WIDTH, heads=1, convolution_width=4, query_width=QUERY_WIDTH)
 WIDE = replace(PROJECTION, query_width=None)
@@ -75,6 +78,17 @@ def splats(
     kind = settings.pop("kind", "diagonal")
     field = SplatFieldConfig(splats=count, kind=kind, init=start, background=background)
     return GaussianSplatAttentionConfig(projection=PROJECTION, field=field, **settings)
+
+
+def fidelity(
+    state_width: int, kind: Literal["amplitude", "angle"] = "amplitude", *, phases: bool = False
+) -> FidelityAttentionConfig:
+    return FidelityAttentionConfig(
+        projection=PROJECTION,
+        preparation=StatePreparation(kind=kind, phases=phases),
+        state_width=state_width,
+        gates=GateConfig(write=True),
+    )
 
 
 TABLES: dict[str, dict[str, MixerConfig]] = {
@@ -102,6 +116,14 @@ TABLES: dict[str, dict[str, MixerConfig]] = {
         ),
         "splats, K = 256, write gate": splats(256, gates=GateConfig(write=True)),
         "splats, K = 256, top 4, write gate": splats(256, top_m=4, gates=GateConfig(write=True)),
+    },
+    "preparations": {
+        "amplitudes, m = 12": fidelity(12),
+        "amplitudes, m = 16": fidelity(16),
+        "amplitudes with phases, m = 9": fidelity(9, phases=True),
+        "amplitudes with phases, m = 12": fidelity(12, phases=True),
+        "4 angles, m = 16": fidelity(16, "angle"),
+        "3 angles with phases, m = 8": fidelity(8, "angle", phases=True),
     },
     "background": {
         f"splats, K = {count}, background {background:g}": splats(count, background=background)
@@ -139,28 +161,38 @@ class Job:
     steps: int
 
 
-def tasks(table: str) -> list[tuple[int, AssociativeRecall]]:
-    """(sequences a batch, task), in turn; the last one is tested."""
-    short: tuple[tuple[int, int, int], ...] = ((32, 64, 8),)
-    sizes = ((64, 64, 4), (32, 128, 8), (16, 256, 16)) if table == "recall" else short
-    return [
-        (rows, AssociativeRecall(vocabulary=ids(table), length=length, pairs=pairs))
-        for rows, length, pairs in sizes
-    ]
+@dataclass(frozen=True)
+class Exercise:
+    """What a table trains on in turn, (sequences a batch, tokens, pairs); the last is tested."""
+
+    sizes: tuple[tuple[int, int, int], ...]
+    ids: int
+    steps: int
+
+    @property
+    def tasks(self) -> list[tuple[int, AssociativeRecall]]:
+        """(sequences a batch, task), in turn."""
+        return [
+            (rows, AssociativeRecall(vocabulary=self.ids, length=length, pairs=pairs))
+            for rows, length, pairs in self.sizes
+        ]
 
 
-def ids(table: str) -> int:
-    return VOCABULARY if table == "recall" else 128
+SHORT = Exercise(((32, 64, 8),), ids=128, steps=300)
+EXERCISES = {
+    "recall": Exercise(((64, 64, 4), (32, 128, 8), (16, 256, 16)), ids=1024, steps=500),
+    "preparations": Exercise(((32, 64, 4), (16, 128, 8)), ids=512, steps=500),
+}
 
 
 def run(job: Job) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(job.seed)
-    config = TABLES[job.table][job.name]
+    config, exercise = TABLES[job.table][job.name], EXERCISES.get(job.table, SHORT)
     model = GPT(
-        GPTConfig(vocabulary=ids(job.table), width=WIDTH, depth=2, network_ratio=1.0, mixers=config)
+        GPTConfig(vocabulary=exercise.ids, width=WIDTH, depth=2, network_ratio=1.0, mixers=config)
     )
-    mixture = tasks(job.table)
+    mixture = exercise.tasks
     _, tested = mixture[-1]
     scale = wide if job.table == "widths" else sharp
     start(model, tested.batch(8, torch.Generator().manual_seed(3)), scale)
@@ -207,7 +239,8 @@ def start(model: GPT, batch: TokenBatch, scale: Callable[[int], float]) -> None:
                 mixer.fit_field(block.mixer_norm(x))
             else:
                 rescale(mixer.field, scale(mixer.field.width))
-        x = block(x, None, None, False)[0].detach()
+        x = x + block.kick(x, None)
+        x = (x + block.drift(x)).detach()
 
 
 def rescale(field: SplatField, scale: float) -> None:
@@ -267,7 +300,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few steps, one seed, nothing kept")
     options = parser.parse_args()
     path = RESULTS / f"recall_{options.table}.json"
-    steps = options.steps or (500 if options.table == "recall" else 300)
+    steps = options.steps or EXERCISES.get(options.table, SHORT).steps
     runs: list[dict[str, Any]] = []
     if options.quick:
         options.seeds, steps = 1, 8
