@@ -169,6 +169,52 @@ def test_which_records_end(curvature, volume, kind):
         assert one.place.tolist() == [99]
 
 
+@pytest.mark.parametrize("kind", ["walk", "walk of logarithms", "noise"])
+def test_chance_seldom_looks_like_an_end(kind):
+    g = torch.Generator().manual_seed(0)
+    noise = torch.randn(300, 40, generator=g, dtype=DOUBLE)
+    sizes = {
+        "walk": noise.cumsum(-1).abs() + 0.01,
+        "walk of logarithms": (0.3 * noise.cumsum(-1)).exp(),
+        "noise": noise.abs(),
+    }[kind]
+    times = torch.linspace(0, 1, 40, dtype=DOUBLE)
+    ones = torch.ones_like(times)
+    found = sum(len(FLOW.detect_singularities(Told(times, row, ones), 1e-9)) for row in sizes)
+    assert found <= 3
+
+
+def test_records_with_few_equal_or_infinite_states_end_nowhere():
+    t = torch.tensor([0.0, 0.82, 0.87, 0.9, 0.95], dtype=DOUBLE)
+    ones = torch.ones_like(t)
+    assert len(FLOW.detect_singularities(Told(t, 0.5 / (1 - t), ones), 1.0)) == 1
+    few = Told(t[[0, 2, 3, 4]], 0.5 / (1 - t[[0, 2, 3, 4]]), ones[1:])  # 3 of the last fourfold
+    assert FLOW.detect_singularities(few, 1.0) == []
+    for sizes in (ones.cumsum(0), 0.5 / (1 - t)):
+        assert FLOW.detect_singularities(Told(0 * t, sizes, ones), 1.0) == []
+    for last in (math.inf, math.nan):
+        sizes = torch.cat([0.5 / (1 - t[:-1]), t.new_tensor([last])])
+        assert FLOW.detect_singularities(Told(t, sizes, ones), 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told_as"),
+    [
+        (lambda t, k, v: (t[:0], k[:0], v[:0]), "0 times"),
+        (lambda t, k, v: (t, k[1:], v), "100 times, 99 curvatures"),
+        (lambda t, k, v: (t.flip(0), k, v), "times that fall"),
+        (lambda t, k, v: (t * math.nan, k, v), "times that fall"),
+        (lambda t, k, v: (t, k, 0 * v), "a state without volume"),
+        (lambda t, k, v: (t, k, math.inf * v), "a state without volume"),
+    ],
+)
+def test_what_is_no_record_is_told(change, told_as):
+    record = told(lambda t: 0.5 / (1 - t))
+    record = Told(*change(record.times, record.curvatures, record.volumes))
+    with pytest.raises(ArgumentError, match=rf"^flow: got {told_as}"):
+        FLOW.detect_singularities(record, 1.0)
+
+
 def test_bad_thresholds_and_normalisations_are_told():
     record = told(lambda t: 1 / (1 - t))
     for threshold in (0.0, -1.0, math.nan):

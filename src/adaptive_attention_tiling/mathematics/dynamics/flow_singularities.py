@@ -75,8 +75,9 @@ def flow_singularities(flow: FlowRecord, threshold: float) -> list[Singularity]:
 
     From |K| = C / (T - t), the law of a singularity of type I, 1 / |K| is a line in t. It is fitted
     to the states of the last fourfold growth and crosses 0 at T. Nothing is told if |K| ends below
-    `threshold`, grew less than twofold, leaves the line by more than 5 % of its mean, or has
-    |K| (T - t) > 1, as where it grows exponentially or stands still.
+    `threshold` or is not finite, grew less than twofold or within fewer than four states, leaves
+    the line by more than 5 % of its mean, or has |K| (T - t) > 1, as where it grows exponentially
+    or stands still. Of random walks up to 1 in 200 passes.
 
     Args:
         flow: a record with `times`, `curvatures`, `volumes`, `places` and `dimension`.
@@ -84,25 +85,29 @@ def flow_singularities(flow: FlowRecord, threshold: float) -> list[Singularity]:
             neck, whose law has logarithms, to 1 % at 300 and to 0.1 % at 6000.
 
     Raises:
-        ArgumentError: a threshold <= 0.
+        ArgumentError: a threshold <= 0; a record without states, with times that fall or a
+            volume that is no finite number > 0.
 
     Source: Hamilton, The formation of singularities in the Ricci flow (1995), section 16.
     """
     if not 0 < threshold < math.inf:
         raise ArgumentError("threshold", threshold, "a number > 0", "pass threshold=100.0")
     sizes, t = flow.curvatures.detach().double(), flow.times.detach().double()
+    volumes = flow.volumes.detach().double()
+    _check_record(t, sizes, volumes)
     last = float(sizes[-1])
-    if not last >= threshold:
+    if not threshold <= last < math.inf:
         return []
     before = (last / _TAIL > sizes).nonzero()
     start = int(before[-1]) + 1 if len(before) else 0
-    if len(sizes) - start < _FEWEST or last < 2 * float(sizes[start]):
+    # Times of single precision may be equal near the end.
+    few = len(sizes) - start < _FEWEST or t[-1] == t[start]
+    if few or last < 2 * float(sizes[start]):
         return []
     line, misfit = _line(t[start:], 1 / sizes[start:])
     end = -line[0] / line[1] if line[1] < 0 else math.inf
     if misfit > _MISFIT or not 0 < last * (end - float(t[-1])) <= _LARGEST_RATE:
         return []
-    volumes = flow.volumes.detach().double()
     lost = -2 * float((volumes[-1] / volumes[start]).log() / (sizes[-1] / sizes[start]).log())
     kind = "neck" if lost < 0.5 else "point" if lost > flow.dimension - 0.5 else "collapse"
     return [Singularity(end, last * (end - float(t[-1])), kind, flow.places[-1])]
@@ -143,6 +148,20 @@ def normalized_flow(flow: Record, normalization: str = "ricci") -> Record:
     means = torch.where(small, 1 / (low + change / 2), (safe / low).log1p() / safe)
     clock = torch.cat([psi.new_zeros(1), (flow.times.diff() * means).cumsum(0)])
     return flow.rescaled(psi, flow.times[0] + clock)
+
+
+def _check_record(t: Tensor, sizes: Tensor, volumes: Tensor) -> None:
+    if len(t) == 0 or not len(t) == len(sizes) == len(volumes):
+        raise ArgumentError(
+            "flow", f"{len(t)} times, {len(sizes)} curvatures, {len(volumes)} volumes",
+            "one of each a state", "pass a record of a flow",
+        )  # fmt: skip
+    if not bool((t.diff() >= 0).all()):
+        raise ArgumentError("flow", "times that fall", "t_0 <= t_1 <= ...", "sort its states")
+    if not bool(((volumes > 0) & volumes.isfinite()).all()):
+        raise ArgumentError(
+            "flow", "a state without volume", "finite numbers > 0", "end it earlier"
+        )
 
 
 def _line(t: Tensor, y: Tensor) -> tuple[tuple[float, float], float]:
