@@ -6,6 +6,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.ops.resolvent_attention import (
+    ResolventState,
     explain_resolvent_attention,
     hops_for,
     reference_resolvent_attention,
@@ -200,6 +201,72 @@ def test_float32_is_near_float64():
         call = partial(resolvent_attention, damping=0.9, is_causal=is_causal, tolerance=1e-9)
         truth = call(*(x.double() for x in inputs))
         assert_close(call(*inputs), truth.float())
+
+
+@pytest.mark.parametrize("damping", [0.9, 0.999, 1 - 1e-6])
+@pytest.mark.parametrize("size", [1.0, 4.0])
+def test_long_walks_keep_their_digits_in_single_precision(size, damping):
+    query, key, value = tensors(torch.float32)
+    call = partial(resolvent_attention, is_causal=True, damping=damping, scale=size)
+    truth = call(*(x.double() for x in (query, key, value)))
+    # Logits have an error of eps |q| |k|, which no sum can take back.
+    rounding = torch.finfo(torch.float32).eps * max(1, size * float((query @ key.mT).abs().max()))
+    assert (call(query, key, value) - truth).abs().max() < 20 * rounding
+
+
+def test_sharp_attention_is_finite_with_its_gradients():
+    query, key, value = (x.requires_grad_() for x in tensors(torch.float32))
+    out = resolvent_attention(query, key, value, is_causal=True, damping=0.999, scale=1e3)
+    assert out.abs().max() <= value.abs().max() * (1 + 1e-5)
+    for grad in torch.autograd.grad(out.sum(), (query, key, value)):
+        assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 128, 129])
+def test_ends_of_chunks(length):
+    query, key, value = tensors(length=length)
+    mask = PADDING[:, :length]
+    call = partial(
+        resolvent_attention, query, key, value, is_causal=True, key_padding_mask=mask, damping=0.7
+    )
+    out, state = call(return_state=True)
+    assert_close(out, call(implementation="reference"))
+    assert state.output.shape == (B, H, length, E)
+    none = [x[:, :, :0] for x in (query, key, value)]
+    held, same = resolvent_attention(*none, is_causal=True, initial_state=state, return_state=True)
+    assert held.shape == (B, H, 0, E)
+    assert torch.equal(same.output, state.output)
+
+
+def test_gradients_go_through_the_state():
+    def pieces(*inputs):
+        call = partial(resolvent_attention, is_causal=True, damping=0.8, return_state=True)
+        _, state = call(*inputs[:3])
+        return call(*inputs[3:], initial_state=state)[0]
+
+    inputs = [x[:1, :1].detach() for n in (2, 3) for x in tensors(length=n)]
+    assert torch.autograd.gradcheck(pieces, [x.requires_grad_() for x in inputs])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: ResolventState(s.key[:, :1], s.output[:, :1]),
+        lambda s: ResolventState(s.key[:1], s.output[:1]),
+        lambda s: ResolventState(s.key[..., 1:], s.output),
+        lambda s: ResolventState(s.key, s.output[..., 1:]),
+        lambda s: ResolventState(s.key, s.output[:, :, 1:]),
+        lambda s: ResolventState(s.key.float(), s.output.float()),
+        lambda s: ResolventState(s.key, s.output, torch.ones(B, 3, dtype=torch.bool)),
+        lambda s: ResolventState(s.key, s.output, torch.ones(B, T)),
+        lambda s: (s.key, s.output),
+    ],
+)
+def test_states_that_do_not_fit_are_refused(change):
+    inputs = tensors()
+    _, state = resolvent_attention(*inputs, is_causal=True, return_state=True)
+    with pytest.raises(ArgumentError, match=r"^initial_state: "):
+        resolvent_attention(*inputs, is_causal=True, initial_state=change(state))
 
 
 def test_double_derivatives():

@@ -188,7 +188,7 @@ class GeometricFlow:
     def stability_limit(
         self, metric: Float[Tensor, "*b *grid n n"], method: str = "euler"
     ) -> float:
-        """A stable dt, the largest on fine grids: 2 (Euler) or 2.785 (rk4) over max g^kl k_k k_l."""
+        """The stable dt of fine grids: 2 (Euler) or 2.785 (rk4) over max g^kl k_k k_l."""
         if method not in EXPLICIT_REACH:
             raise ArgumentError(
                 "method", repr(method), f"one of {sorted(EXPLICIT_REACH)}", "use euler"

@@ -13,7 +13,7 @@ from ...errors import ArgumentError
 from ..arguments import Explanation, check_implementation, check_padding_mask, check_tensors
 from .reference import reference_resolvent_attention
 from .solve import causal_resolvent
-from .state import ResolventState
+from .state import ResolventState, check_resolvent_state
 from .walk import check_damping, hops_for, walk
 
 IMPLEMENTATIONS = ("reference", "hops", "solve")
@@ -118,6 +118,8 @@ def resolvent_attention(
         key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
     if chosen == "solve":
         _check_exact(hops, is_causal, truncated)
+        if initial_state is not None:
+            check_resolvent_state(initial_state, key, value)
         out, state = causal_resolvent(
             scale * query, key, value, damping=damping, seen=key_padding_mask, past=initial_state
         )

@@ -26,7 +26,6 @@ def causal_resolvent(
 
     Within a chunk (I - alpha A) o = (1 - alpha) v + alpha A_past o_past, of a lower triangle.
     """
-    outputs: list[Tensor] = []
     if past is None:
         past = ResolventState(key[:, :, :0], value[:, :, :0], None if seen is None else seen[:, :0])
     keys = torch.cat([past.key, key], 2)
@@ -42,16 +41,17 @@ def causal_resolvent(
         logits = query[:, :, here] @ key[:, :, here].mT
         logits = logits.masked_fill(~_visible(stop - start, flags, old, logits), EMPTY)
         lse = torch.logaddexp(earlier.lse, logits.logsumexp(-1))
-        weights = (logits - lse[..., None]).exp()
+        weights = (logits - lse[..., None]).exp().tril(-1)
         share = (earlier.lse - lse).exp()[..., None]
         right = (1 - damping) * value[:, :, here] + damping * share * earlier.out
-        unit = torch.eye(stop - start, dtype=query.dtype, device=query.device)
-        out = torch.linalg.solve_triangular(unit - damping * weights, right, upper=False)
+        # 1 - alpha A_ii by what is not A_ii, where the difference would lose its digits.
+        rest = (1 - damping) + damping * (share[..., 0] + weights.sum(-1))
+        matrix = torch.diag_embed(rest) - damping * weights
+        out = torch.linalg.solve_triangular(matrix, right, upper=False)
         if flags is not None:
             out = out.masked_fill(~flags[:, None, old : before + stop, None], 0.0)
-        outputs.append(out)
         read = torch.cat([read, out], 2)
-    return torch.cat(outputs, 2), ResolventState(keys, read, flags)
+    return read[:, :, before:], ResolventState(keys, read, flags)
 
 
 def _visible(width: int, flags: Tensor | None, old: int, logits: Tensor) -> Tensor:
