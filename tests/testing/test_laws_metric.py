@@ -176,7 +176,7 @@ def test_a_connection_with_torsion_fails():
 
     jet = metric_jets(BALL, POINTS, None)[0]
     assert torch.equal(jet.first, first_jet(BALL.metric_matrix, POINTS)[1])
-    defect = compatibility_defect(with_torsion(1e-6)(POINTS), jet, 1.0)
+    defect = compatibility_defect(with_torsion(1e-6)(POINTS), jet)
     assert float(defect.max()) < 1e-14
 
 
@@ -191,6 +191,68 @@ def test_a_connection_that_does_not_keep_the_metric_fails_from_the_bound_on():
         assert bool(found) is good
         assert found.where == "point 7"
         assert found.quantity == "derivative of the metric, relative"
+
+
+def no_symbols(x):
+    return torch.zeros(*x.shape, 2, 2, dtype=x.dtype)
+
+
+@pytest.mark.parametrize("radius", [1e-7, 1.0, 1e7, 1e10])
+def test_connections_of_spheres_of_any_size_are_judged_alike(radius):
+    sphere, points = Sphere(2, radius), radius * POINTS[:, :2]
+    symbols = sphere.christoffel_symbols(points)
+    twist = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=DOUBLE)
+    good = compatible(sphere, points=points, tolerance=1e-6)
+    assert good, str(good)
+    for wrong in (no_symbols, 1.001 * symbols, symbols * (1 + 1e-3 * twist)):
+        assert not compatible(sphere, wrong, 1e-6, points=points)
+
+
+def half_plane_in(*units):
+    """Curvature -4/3, with coordinates that are told in these units."""
+    u = torch.tensor(units, dtype=DOUBLE)
+    slanted = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=DOUBLE) * u * u[:, None]
+
+    def metric(x):
+        return slanted / (u[1] * x[..., 1, None, None]) ** 2
+
+    return metric, torch.tensor([[0.3, 1.0], [-1.0, 2.0]], dtype=DOUBLE) / u
+
+
+@pytest.mark.parametrize("units", [(1.0, 1e10), (1e-7, 1e7), (1e6, 1e-6), (1e-9, 1e-9)], ids=str)
+def test_units_of_coordinates_change_no_verdict(units):
+    metric, points = half_plane_in(*units)
+    assert bounded(metric, (-4 / 3, -4 / 3), points)
+    assert not bounded(metric, (-4 / 3 + 1e-8, 0.0), points)
+    plain, places = half_plane_in(1.0, 1.0)
+    symbols = RiemannianStructure(plain, 2).christoffel_symbols(places)
+    u = torch.tensor(units, dtype=DOUBLE)
+    symbols = symbols * u * u[:, None] / u[:, None, None]
+    assert compatible(metric, symbols, 1e-6, points=points)
+    assert not compatible(metric, 1.0001 * symbols, 1e-6, points=points)
+
+
+def test_a_metric_at_rest_may_move_by_rounding():
+    def ones(x):
+        return (x[..., 0].cos() ** 2 + x[..., 0].sin() ** 2)[..., None, None] * torch.eye(2).to(x)
+
+    points = POINTS[:, :2]
+    assert compatible(ones, no_symbols, points=points)
+    assert bounded(ones, (0.0, 0.0), points)
+    assert not compatible(ones, lambda x: no_symbols(x) + 1e-9, 1e-6, points=points)
+    samples = 2 + torch.eye(2, dtype=DOUBLE) + 1e-15 * noise(9, 9, 2, 2)
+    samples = (samples + samples.mT) / 2
+    still = torch.zeros(9, 9, 2, 2, 2, dtype=DOUBLE)
+    for spacing in (1e-3, 1.0, 1e3):
+        assert compatible(samples, still, 1e-6, spacings=(spacing, spacing))
+
+
+def test_coordinates_far_out_need_their_scale():
+    metric, points = half_plane_in(1e-12, 1e-12)
+    symbols = 1.001e-12 * RiemannianStructure(half_plane_in(1.0, 1.0)[0], 2).christoffel_symbols(
+        1e-12 * points
+    )
+    assert not compatible(metric, symbols, 1e-6, points=points, coordinate_scale=1e12)
 
 
 def test_a_small_twist_that_turns_fast_breaks_bianchi_alone():

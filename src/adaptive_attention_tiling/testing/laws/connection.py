@@ -11,6 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...mathematics.geometry.curvature import covariant_differential
 from ...mathematics.geometry.jets import MetricJet
+from .balance import raised
 from .metric_samples import directional_jacobian, inside
 
 
@@ -46,40 +47,45 @@ def connection_values(
     return values.detach()
 
 
-def torsion(gamma: Float[Tensor, "*b n n n"], unit: float) -> Float[Tensor, "*b"]:
-    """max |Gamma^k_ij - Gamma^k_ji| over max(unit, |Gamma|)."""
-    return _largest(gamma - gamma.mT, 3) / _largest(gamma, 3).clamp(min=unit)
+def largest_change(gamma: Float[Tensor, "*b n n n"], jet: MetricJet) -> Float[Tensor, "*b"]:
+    """max |Gamma^k_ij| or |g^il d_k g_lj|: how fast the metric changes at each point."""
+    change = _with_first_raised(jet, jet.first)
+    return torch.maximum(_largest(gamma, 3), _largest(change, 3))
 
 
-def compatibility_defect(
-    gamma: Float[Tensor, "*b n n n"], jet: MetricJet, unit: float
-) -> Float[Tensor, "*b"]:
-    """max |g^il D_k g_lj| over max(unit, |Gamma|, |g^il d_k g_lj|)."""
-    inverse = torch.linalg.inv(jet.metric)
+def torsion(gamma: Float[Tensor, "*b n n n"]) -> Float[Tensor, "*b"]:
+    """max |Gamma^k_ij - Gamma^k_ji|."""
+    return _largest(gamma - gamma.mT, 3)
+
+
+def compatibility_defect(gamma: Float[Tensor, "*b n n n"], jet: MetricJet) -> Float[Tensor, "*b"]:
+    """max |g^il D_k g_lj|."""
     change = covariant_differential(gamma, jet.metric, jet.first, "ll")
-    raised, whole = (
-        torch.einsum("...il,...ljk->...ijk", inverse, part) for part in (change, jet.first)
-    )
-    scale = torch.maximum(_largest(gamma, 3), _largest(whole, 3)).clamp(min=unit)
-    return _largest(raised, 3) / scale
+    return _largest(_with_first_raised(jet, change), 3)
 
 
 def bianchi_defect(
-    connection: Callable[[Tensor], Tensor], points: Float[Tensor, "*b n"], unit: float
-) -> Float[Tensor, "*b"]:
-    """max |R^a_bcd + R^a_cdb + R^a_dbc| over max(unit, |Gamma|)^2 or |d Gamma|.
+    connection: Callable[[Tensor], Tensor],
+    points: Float[Tensor, "*b n"],
+    lengths: Float[Tensor, "*b n"],
+) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
+    """max |R^a_bcd + R^a_cdb + R^a_dbc|, and max |d Gamma|, with coordinates in these lengths.
 
     R^a_bcd = d_c Gamma^a_db - d_d Gamma^a_cb + Gamma^a_ce Gamma^e_db - Gamma^a_de Gamma^e_cb, as
     in Misner, Thorne and Wheeler, equation 8.44, the derivative's direction first in Gamma.
     """
     gamma, slope = directional_jacobian(connection, points)
+    gamma, slope = raised(gamma, lengths, 2), raised(slope, lengths, 3)
     half = torch.einsum("...adbc->...abcd", slope)
     half = half + torch.einsum("...ace,...edb->...abcd", gamma, gamma)
     riemann = half - half.transpose(-1, -2)
     cyclic = riemann + torch.einsum("...acdb->...abcd", riemann)
     cyclic = cyclic + torch.einsum("...adbc->...abcd", riemann)
-    scale = torch.maximum(_largest(gamma, 3).clamp(min=unit).square(), _largest(slope, 4))
-    return _largest(cyclic, 4) / scale
+    return _largest(cyclic, 4), _largest(slope, 4)
+
+
+def _with_first_raised(jet: MetricJet, tensor: Float[Tensor, "*b n n n"]) -> Tensor:
+    return torch.einsum("...il,...ljk->...ijk", torch.linalg.inv(jet.metric), tensor)
 
 
 def _largest(tensor: Tensor, axes: int) -> Tensor:

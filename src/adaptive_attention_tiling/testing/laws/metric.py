@@ -14,7 +14,14 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...mathematics.geometry import AbstractManifold, curvature
 from ...mathematics.geometry.jets import MetricJet
-from .connection import bianchi_defect, compatibility_defect, connection_values, torsion
+from .balance import divided, divided_jet, lengths_of, raised
+from .connection import (
+    bianchi_defect,
+    compatibility_defect,
+    connection_values,
+    largest_change,
+    torsion,
+)
 from .metric_samples import Metric, metric_jets, metric_values
 from .plane_curvature import frame_of, in_frame, sectional_range
 from .report import LawReport, at_place, judged, summarised
@@ -22,7 +29,6 @@ from .report import LawReport, at_place, judged, summarised
 _POSITIVE = "metric is positive definite: g_ij = g_ji with least eigenvalue >= tolerance"
 _REGULAR = "metric is not singular: least |eigenvalue| > 0, each coordinate scaled by its length"
 _COMPATIBLE = "connection is the metric's: D_k g_ij = 0, T^k_ij = 0, R^a_[bcd] = 0"
-_BALANCINGS = 8  # each takes the square root of what is out of balance
 _BETWEEN = "points that were not given"
 
 
@@ -41,7 +47,8 @@ class MetricValidation:
         absolute: compare eigenvalues in the units of g. Otherwise those of g_ij / sqrt(g_ii g_jj),
             which no choice of units changes.
         coordinate_scale: the change of coordinates over which a relative change of g by 1 is large;
-            defects of a connection are told in units of max(1 / coordinate_scale, |Gamma|).
+            where g changes less at a point, defects of a connection are shares of that, or of the
+            fastest change at any point if that is slower.
         curvature: "sectional", of all planes, or "scalar".
         curvature_tolerance: how far beyond bounds curvature may lie, relative to the larger one.
         planes: from how many random planes at each point the extreme ones are sought, n >= 4.
@@ -106,8 +113,8 @@ class MetricValidation:
             metric: of any signature; not singular.
             connection: Gamma^k_ij [*b, k, i, j] where the metric is looked at, i the direction of
                 the derivative; or a function of points; None asks a manifold for its own.
-            tolerance: of each defect, in units of max(1 / coordinate_scale, |Gamma|), or of the
-                square of that for the last.
+            tolerance: of each defect, as a share of |Gamma| or |g^il d_k g_lj|, or of the square of
+                that for the last, each coordinate in units of its length.
 
         Source: Lee, Introduction to Riemannian Manifolds (2018), theorem 5.10; 7.12 for Bianchi.
         """
@@ -118,29 +125,34 @@ class MetricValidation:
         if not regular:
             return regular
         gamma = connection_values(connection, self.points, jet.metric, on_grid=coarse is not None)
+        lengths = lengths_of(jet.metric)
+        even, symbols = divided_jet(jet, lengths), raised(gamma, lengths, 2)
+        scale, noise = self._scale_and_noise(largest_change(symbols, even), lengths)
         rounding = 64 * jet.metric.shape[-1] * torch.finfo(jet.metric.dtype).eps
-        unit = 1 / self.coordinate_scale
-        defect = compatibility_defect(gamma, jet, unit)
+        upper = tolerance + rounding * (1 + noise / scale)
+        defect = compatibility_defect(symbols, even)
         slack = torch.zeros_like(defect)
         if coarse is not None:
-            slack = (compatibility_defect(gamma, coarse, unit) - defect).abs()
-        upper = tolerance + rounding + slack
+            wide = divided_jet(coarse, lengths)
+            slack = (compatibility_defect(symbols, wide) - defect).abs() / scale
         where = at_place("point", defect.shape)
         twist = judged(
-            torsion(gamma, unit), law=_COMPATIBLE, quantity="torsion, relative",
-            upper=tolerance + rounding, where=where, not_shown=_BETWEEN,
+            torsion(symbols) / scale, law=_COMPATIBLE, quantity="torsion, relative",
+            upper=upper, where=where, not_shown=_BETWEEN,
         )  # fmt: skip
         kept = judged(
-            defect, law=_COMPATIBLE, quantity="derivative of the metric, relative", upper=upper,
-            where=where, not_shown=_BETWEEN if callable(connection)
+            defect / scale, law=_COMPATIBLE, quantity="derivative of the metric, relative",
+            upper=upper + slack, where=where, not_shown=_BETWEEN if callable(connection)
             else f"{_BETWEEN}; Bianchi's identity, which needs the connection as a function",
         )  # fmt: skip
         parts = [kept, twist]
         if callable(connection) and self.points is not None:
+            sums, slope = bianchi_defect(connection, self.points.detach(), lengths)
+            largest = torch.maximum(scale.square(), slope)
             cyclic = judged(
-                bianchi_defect(connection, self.points.detach(), unit), law=_COMPATIBLE,
-                quantity="Bianchi's cyclic sum, relative", upper=tolerance + rounding,
-                where=where, not_shown=_BETWEEN,
+                sums / largest, law=_COMPATIBLE, quantity="Bianchi's cyclic sum, relative",
+                upper=tolerance + rounding * (1 + noise.square() / largest), where=where,
+                not_shown=_BETWEEN,
             )  # fmt: skip
             parts.append(cyclic)
         return summarised(*parts)
@@ -164,8 +176,10 @@ class MetricValidation:
         regular = self._regular(jet.metric)
         if not regular:
             return regular
-        if sectional and not bool((torch.linalg.eigvalsh(jet.metric) > 0).all()):
-            return self.check_positive_definite(jet.metric)
+        if sectional:
+            positive = _positive(jet.metric)
+            if not positive:
+                return positive
         finite = [abs(bound) for bound in bounds if math.isfinite(bound)]
         slack = self.curvature_tolerance * max(finite, default=0.0) + _curvature_rounding(jet)
         widest = float(slack.max())
@@ -195,8 +209,20 @@ class MetricValidation:
             found.append(self.check_curvature_bounds(metric, bounds))
         return found
 
+    def _scale_and_noise(self, change: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What defects at each point are shares of, and what rounding is in proportion to.
+
+        Where a metric is at rest by chance, what it does elsewhere, or over `coordinate_scale`,
+        tells what is small.
+        """
+        unit = 1 / (self.coordinate_scale * lengths.amax(-1))
+        most = change.double().amax()
+        scale = torch.maximum(change.double(), torch.minimum(most, unit))
+        steps = min([self.coordinate_scale, *(self.spacings or ())])
+        return torch.where(scale > 0, scale, unit), 1 / (steps * lengths.amin(-1))
+
     def _regular(self, metric: Tensor) -> LawReport:
-        values = _balanced(metric.double())
+        values = divided(metric.double(), lengths_of(metric))
         symmetric = _symmetry(values, metric.dtype)
         if not symmetric:
             return symmetric
@@ -214,6 +240,16 @@ class MetricValidation:
         return sectional_range(jet, bounds, self.planes, self.seed)
 
 
+def _positive(metric: Tensor) -> LawReport:
+    """Signs of eigenvalues, which no units of coordinates change."""
+    least, size = _least_and_size(divided(metric.double(), lengths_of(metric)))
+    return judged(
+        least, law=_POSITIVE, quantity="least eigenvalue, scaled",
+        lower=metric.shape[-1] * torch.finfo(torch.float64).eps * size,
+        where=at_place("point", least.shape), not_shown=_BETWEEN,
+    )  # fmt: skip
+
+
 def _symmetry(values: Tensor, dtype: torch.dtype) -> LawReport:
     skew = (values - values.mT).abs().amax((-1, -2))
     size = values.abs().amax((-1, -2)).nan_to_num(0.0, 0.0)
@@ -227,19 +263,7 @@ def _symmetry(values: Tensor, dtype: torch.dtype) -> LawReport:
 def _with_unit_lengths(values: Tensor) -> Tensor:
     """g_ij / sqrt(|g_ii g_jj|), of which no choice of units is left."""
     squared = values.diagonal(dim1=-2, dim2=-1).abs()
-    return _divided(values, torch.where(squared == 0, 1.0, squared).sqrt())
-
-
-def _balanced(values: Tensor) -> Tensor:
-    """g with rows and columns scaled alike, so that the largest entry of each row is near 1."""
-    for _ in range(_BALANCINGS):
-        largest = values.abs().amax(-1)
-        values = _divided(values, torch.where(largest == 0, 1.0, largest).sqrt())
-    return values
-
-
-def _divided(values: Tensor, size: Tensor) -> Tensor:
-    return values / size[..., :, None] / size[..., None, :]
+    return divided(values, torch.where(squared == 0, 1.0, squared).sqrt())
 
 
 def _least_and_size(values: Tensor, signed: bool = True) -> tuple[Tensor, Tensor]:

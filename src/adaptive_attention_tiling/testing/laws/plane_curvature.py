@@ -10,14 +10,16 @@ from torch import Tensor
 
 from ...mathematics.geometry.curvature import riemann
 from ...mathematics.geometry.jets import MetricJet
+from .balance import divided, lengths_of
 
 _ROUNDS = 20
 
 
 def frame_of(metric: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     """E^i_a [*b, i, a] with E^T g E diagonal, 1 or -1 each."""
-    values, vectors = torch.linalg.eigh(metric)
-    frame: Tensor = vectors / values.abs().sqrt()[..., None, :]
+    lengths = lengths_of(metric).to(metric)
+    values, vectors = torch.linalg.eigh(divided(metric, lengths))
+    frame: Tensor = vectors / values.abs().sqrt()[..., None, :] / lengths[..., :, None]
     return frame
 
 
