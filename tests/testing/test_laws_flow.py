@@ -84,6 +84,34 @@ def test_a_rise_is_a_share_of_the_energy(size, rise, good):
     assert bool(falls(energies, lambda e: e, absolute_rise=3e-14 * size))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e6])
+def test_a_slow_rise_within_rounding_adds_up(size):
+    steps = torch.arange(1000, dtype=DOUBLE)
+    for rate in (1e-12, 4e-15, 1e-15):
+        assert not falls(size * (1 + rate * steps), lambda e: e)
+    found = falls(torch.cat([2 - steps / 1000, 1 + 4e-15 * steps]), lambda e: e)
+    assert not found
+    assert found.quantity == "energy above its lowest so far"
+    assert found.where == "step 1998"
+    # Rounding that knows no direction, in what is conserved.
+    assert falls(size * (1 + 2e-16 * noise(4000).cumsum(0)), lambda e: e)
+    assert falls(size * (1 + 1e-15 * noise(4000)), lambda e: e)
+    batch = torch.stack([torch.ones(1000, dtype=DOUBLE), 1 + 4e-15 * steps], 1)
+    assert falls(batch, lambda e: e).where == "step (998, 1)"
+
+
+def test_steps_in_place_are_steps():
+    def grow(u):
+        return u.mul_(1.1)
+
+    start = torch.ones(3, dtype=DOUBLE)
+    for batched in (False, True):
+        found = falls((grow, start), lambda u: u.square().sum(-1), batched=batched, steps=4)
+        assert not found
+    assert not keeps_range((grow, start), steps=4)
+    assert torch.equal(start, torch.ones(3, dtype=DOUBLE))
+
+
 def test_float32_energies_may_rise_by_their_rounding():
     eps = torch.finfo(torch.float32).eps
     for rise, good in ((16 * eps, True), (64 * eps, False)):
@@ -221,6 +249,14 @@ def test_ranges_narrow_from_state_to_state():
     batch[1, 0, 0] = 2.5
     assert keeps_range(batch)
     assert not keeps_range(batch, space_axes=(1,))
+    # Each member keeps to its own source.
+    sources = torch.tensor([[1.0, 1.0], [9.0, 9.0]], dtype=DOUBLE)
+    apart = torch.zeros(2, 2, 2, dtype=DOUBLE)
+    apart[1, 0, 0] = 5.0
+    assert keeps_range(apart, source=sources)
+    found = keeps_range(apart, source=sources, space_axes=(1,))
+    assert not found
+    assert (found.where, found.measured) == ("step (0, 0)", 4.0)
     # A constant has no spread, and its size serves instead.
     still = torch.full((3, 4), 5.0, dtype=DOUBLE)
     assert keeps_range(still)
@@ -426,6 +462,9 @@ TWO = torch.ones(2, 3, dtype=DOUBLE)
         ("operator", lambda: keeps_range(torch.ones(2, 3000), nothing)),
         ("time_horizon", lambda: exists(TWO, 0.0)),
         ("time_horizon", lambda: exists(TWO, math.nan)),
+        ("time_horizon", lambda: exists((torch.tensor([5.0, 6.0]), TWO), 4.0)),
+        ("energy_functional", lambda: falls(TWO, "energy")),
+        ("batched", lambda: falls((torch.arange(2), ["a", "b"]), squares, batched=True)),
         ("size", lambda: exists((torch.arange(2), ["a", "b"]), 1.0)),
         ("step_size", lambda: FlowValidation(step_size=0.0)),
         ("rise", lambda: FlowValidation(rise=-1.0)),

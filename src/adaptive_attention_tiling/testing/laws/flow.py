@@ -33,11 +33,12 @@ class FlowValidation:
         steps: of a step function.
         step_size: of time between states that have no times.
         rise: of energy that is allowed in a step, as a share of |E|; 32 roundings at least.
-        absolute_rise: more of it, for energies whose terms cancel.
+        absolute_rise: more of it, in a step, for energies whose terms cancel.
         batched: call the energy once, with all states [t, ...], for [t] or [t, *b].
         overshoot: of a maximum that is allowed, as a share of the spread of start and source.
-        source: what a field relaxes to, as E of u' = A u + c (E - u); None is 0 where the rows of
-            the operator have negative sums, and nothing otherwise.
+        source: what a field relaxes to, as E of u' = A u + c (E - u), of its shape or one for all
+            of a batch; None is 0 where the rows of the operator have negative sums, and nothing
+            otherwise.
         space_axes: of a state, over which its maximum is taken; None takes all. A batch that is
             taken for space hides a member that leaves its own range for another's.
         size: of a state, what must stay bounded to exist: curvature, of a geometric flow. None
@@ -70,14 +71,22 @@ class FlowValidation:
     ) -> LawReport:
         """No step raises the energy by more than a share of it, nor any member of a batch.
 
+        Nor do many steps: above the lowest energy so far, n steps later, it may lie by sqrt(n) as
+        much, as rounding does that knows no direction.
+
         Args:
             flow: of a kind above, with two states or more.
             energy_functional: E of a state, a number or [*b].
         """
         states = (state for _, state in recorded(flow, self.step_size, self.steps))
+        if not callable(energy_functional):
+            raise ArgumentError(
+                "energy_functional", type(energy_functional).__name__, "a function of a state",
+                "pass E(u)",
+            )  # fmt: skip
         with torch.no_grad():
             if self.batched:
-                found = list(_number(energy_functional(torch.stack(list(states)))))
+                found = list(_number(energy_functional(_stacked(states))))
             else:
                 found = [_number(energy_functional(state)) for state in states]
         if not all(energy.is_floating_point() for energy in found):
@@ -88,10 +97,21 @@ class FlowValidation:
         share = max(self.rise, 32 * torch.finfo(energies.dtype).eps)
         energies = energies.double()
         size = torch.maximum(energies[1:].abs(), energies[:-1].abs())
-        return judged(
-            energies.diff(dim=0), law=_ENERGY, quantity="rise of energy in a step",
-            upper=share * size + self.absolute_rise, where=at_place("step", energies[1:].shape),
-            not_shown="what happens between states, and from other starts",
+        allowed = share * size + self.absolute_rise
+        lowest, place = energies.cummin(0)
+        since = torch.arange(1, len(energies)).to(place).reshape(-1, *(1,) * (place.dim() - 1))
+        since = since - place[:-1]
+        where = at_place("step", energies[1:].shape)
+        told = "what happens between states, and from other starts"
+        return summarised(
+            judged(
+                energies.diff(dim=0), law=_ENERGY, quantity="rise of energy in a step",
+                upper=allowed, where=where, not_shown=told,
+            ),
+            judged(
+                energies[1:] - lowest[:-1], law=_ENERGY, quantity="energy above its lowest so far",
+                upper=allowed * since.sqrt(), where=where, not_shown=told,
+            ),
         )  # fmt: skip
 
     def verify_maximum_principle(self, flow: Flow, operator: Operator | None = None) -> LawReport:
@@ -136,7 +156,7 @@ class FlowValidation:
 
         Args:
             flow: of a kind above; a step function takes as many steps as the horizon asks for.
-            time_horizon: > 0, in the flow's times.
+            time_horizon: > 0 and after the start, in the flow's times.
         """
         if not 0 < time_horizon < math.inf:
             raise ArgumentError("time_horizon", time_horizon, "a number > 0", "pass 1.0")
@@ -185,6 +205,10 @@ class FlowValidation:
                 return times[-1] if times else 0.0, number + 1, f"before step {number}, {why}"
             times.append(time)
             sizes.append(size)
+            if len(times) == 1 and time >= horizon:
+                raise ArgumentError(
+                    "time_horizon", horizon, f"a time after the start at {time:g}", "look later"
+                )
             if time >= horizon * (1 - 1e-12):
                 return time, len(times), f"at step {number}, of size {size:.3g}"
         zero = _foretold(flow, times, sizes)
@@ -232,6 +256,16 @@ def _foretold(flow: Flow, times: list[float], sizes: list[float]) -> float | Non
         found = flow_singularities(flow, max(4 * sizes[0], 1e-300))
         return found[0].time if found else None
     return blow_up_time(times, sizes)
+
+
+def _stacked(states: Iterator[Any]) -> Tensor:
+    # Steps may work in place and return one tensor again and again.
+    found = [state.clone() if isinstance(state, Tensor) else state for state in states]
+    if not all(isinstance(state, Tensor) for state in found):
+        raise ArgumentError(
+            "batched", True, "states that are tensors", "pass FlowValidation(batched=False)"
+        )
+    return torch.stack(found)
 
 
 def _number(value: Tensor | float) -> Tensor:

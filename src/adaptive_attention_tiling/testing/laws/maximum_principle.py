@@ -32,7 +32,9 @@ def nested_ranges(
     lowest, highest = _range(start, axes)
     low, high = lowest.new_tensor(math.inf), lowest.new_tensor(-math.inf)
     if source is not None:
-        low, high = source.double().min(), source.double().max()
+        # A source of the state's shape is one for each member of a batch.
+        whole = source.shape != start.shape
+        low, high = _range(source, None if whole else axes)
     spread = torch.maximum(highest, high) - torch.minimum(lowest, low)
     size = torch.maximum(highest.abs(), lowest.abs())
     unit = torch.where(spread > 0, spread, torch.where(size > 0, size, 1.0))

@@ -98,7 +98,8 @@ def _stepped(
         raise ArgumentError("steps", steps, "an integer >= 1", "pass steps=1000")
 
     def states() -> Iterator[tuple[float, Any]]:
-        state = start
+        # A step may work in place, on what is still the caller's.
+        state = start.clone() if isinstance(start, Tensor) else start
         yield 0.0, state
         for number in range(1, steps + 1):
             with torch.no_grad():
