@@ -187,6 +187,25 @@ def test_states_that_are_none_fail_before_they_are_uncertain():
     assert "normalised" in found.law
 
 
+@pytest.mark.parametrize("relation", ["robertson_schroedinger", "heisenberg", "maassen_uffink"])
+@pytest.mark.parametrize(("below", "good"), [(1e-9, True), (5e-7, True), (1e-5, False)])
+def test_states_with_eigenvalues_a_little_below_zero(relation, below, good):
+    rho = torch.diag(torch.tensor([1 + below, -below, 0.0], dtype=COMPLEX))
+    one, other = torch.diag(torch.tensor([1, 0, -1], dtype=COMPLEX)), draw(3, 3)
+    found = uncertain(rho, (one, other + other.mH), relation=relation)
+    assert bool(found) is good
+    assert ("normalised" in found.law) is not good
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1.0, 1e10])
+def test_uncertainty_knows_no_units_of_observables(scale):
+    vectors = torch.nn.functional.normalize(draw(50, 2), dim=-1)
+    for states in (vectors, vectors.to(torch.complex64), vectors.to(torch.complex64).to(COMPLEX)):
+        assert uncertain(states, (scale * X, Z), vectors=True)
+    wrong = Moments(*(scale * torch.tensor(value, dtype=DOUBLE) for value in (1.0, 0.9, 0.0, 2.0)))
+    assert not uncertain(wrong, relation="heisenberg")
+
+
 def entangles(operation, state=None, **options):
     state = bell_state() if state is None else state
     return QuantumValidation(**options).check_entanglement_monotonicity(operation, state)
@@ -253,6 +272,16 @@ def test_what_comes_out_must_be_a_state():
         assert not found
         assert "normalised" in found.law
     assert not entangles(conjugation(LOCAL), 2 * bell_state())
+
+
+def test_partial_transposition_is_told_by_entangled_states():
+    def transpose(rho):
+        return rho.reshape(2, 2, 2, 2).transpose(0, 2).reshape(4, 4)
+
+    product = torch.eye(4, dtype=COMPLEX)[0]
+    found = entangles(transpose, product)
+    assert not found
+    assert found.quantity == "least eigenvalue"
 
 
 def test_three_parties_and_vectors():

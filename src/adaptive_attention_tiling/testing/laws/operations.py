@@ -1,4 +1,4 @@
-"""The kinds of operations on quantum states that laws accept, and product states to try them on."""
+"""The kinds of operations on quantum states that laws accept, and random states to try them on."""
 
 from __future__ import annotations
 
@@ -65,3 +65,11 @@ def product_states(dimensions: tuple[int, ...], count: int, seed: int) -> Comple
         parts = parts / parts.norm(dim=-1, keepdim=True)
         states = (states[:, :, None] * parts[:, None, :]).flatten(1)
     return states[:, :, None] * states[:, None, :].conj()
+
+
+def entangled_states(
+    dimensions: tuple[int, ...], count: int, seed: int
+) -> Complex[Tensor, "p d d"]:
+    """Random pure states of the whole, on which maps show that are not completely positive."""
+    whole = (math.prod(dimensions),)
+    return product_states(whole, count, seed)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...mathematics.quantum import maassen_uffink, negativity
 from ...mathematics.quantum.evolution import check_hermitian
-from .operations import Operation, product_states, single_operations
+from .operations import Operation, entangled_states, product_states, single_operations
 from .report import LawReport, at_place, judged, summarised
 from .uncertainty import Moments, moments_of, variance_rounding
 
@@ -27,6 +27,7 @@ _RELATIONS = {
     "heisenberg": "var A var B >= |<[A, B]>|^2 / 4",
     "maassen_uffink": "H(A) + H(B) >= -2 log max |<a|b>|",
 }
+_PROBES = 4  # entangled states that an operation must take to states
 _LOCAL = "local operations do not entangle: E(op(rho)) <= E(rho), and 0 for products"
 
 
@@ -105,7 +106,8 @@ class QuantumValidation:
     ) -> LawReport:
         """Two observables are as uncertain as the relation asks.
 
-        A state that is not normalised fails as such, to 1e-6.
+        A state that is not normalised fails as such, to 1e-6; one that is so far is judged as the
+        state next to it, of trace 1 and without negative eigenvalues.
 
         Args:
             state: of a kind above, or `Moments` that were measured, which have no entropies.
@@ -121,7 +123,7 @@ class QuantumValidation:
             return normal
         if observables is None or len(observables) != 2:
             raise ArgumentError("observables", observables, "two matrices [d, d]", "pass (A, B)")
-        rho = self._density(state)
+        rho = _nearest_state(self._density(state))
         one, other = (self._observable(a, rho) for a in observables)
         if self.relation != "maassen_uffink":
             return self._of_moments(moments_of(rho, one, other), variance_rounding(rho, one, other))
@@ -134,8 +136,9 @@ class QuantumValidation:
     ) -> LawReport:
         """No operation entangles the state more than it was, nor a product state at all.
 
-        Each member of a family is compared with the one before it. States that come out must be
-        normalised, to 1e-6, and fail as such otherwise.
+        Each member of a family is compared with the one before it. What comes out, of entangled
+        states too, must be a state to 1e-6, and fails as such otherwise: a map that is positive but
+        not completely so, as a partial transposition, gives itself away on these.
 
         Args:
             operation: of a kind above, or a family.
@@ -158,14 +161,15 @@ class QuantumValidation:
         states = torch.cat(
             [given, product_states(self.dimensions, self.products, self.seed).to(given)]
         )
+        probes = entangled_states(self.dimensions, _PROBES, self.seed).to(given)
         entangled = [self._entanglement(states)]
         for step in steps:
             with torch.no_grad():
-                after = torch.stack([step(rho) for rho in states])
+                after = torch.stack([step(rho) for rho in torch.cat([states, probes])])
             whole = QuantumValidation(dimensions=self.dimensions).check_normalization(after)
             if not whole:
                 return whole
-            entangled.append(self._entanglement(after))
+            entangled.append(self._entanglement(after[: len(states)]))
         values = torch.stack(entangled)
 
         def where(case: int) -> str:
@@ -263,6 +267,15 @@ def _complex(state: Tensor) -> Tensor:
     if not (state.is_complex() or state.is_floating_point()):
         raise ArgumentError("state", state.dtype, "complex or real numbers", "convert it")
     return state.detach().to(state.dtype.to_complex())
+
+
+def _nearest_state(rho: Complex[Tensor, "*b d d"]) -> Complex[Tensor, "*b d d"]:
+    """Without the eigenvalues below 0 and of trace 1."""
+    values, vectors = torch.linalg.eigh((rho + rho.mH) / 2)
+    kept = values.clamp(min=0)
+    kept = kept / kept.sum(-1, keepdim=True)
+    found: Tensor = (vectors * kept[..., None, :]) @ vectors.mH
+    return found
 
 
 def _least_eigenvalue(matrices: Tensor) -> Tensor:
