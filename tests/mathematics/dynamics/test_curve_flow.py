@@ -162,6 +162,8 @@ def test_gradients_and_float32():
 
 LINE = torch.stack([torch.tensor([0, 1, 2, 3, 2, 1.0]), torch.zeros(6)], -1)
 TWICE = around(8)[[0, 1, 1, 2, 3, 4, 5, 6, 7]]
+WINDING = 2 * math.pi * torch.arange(64, dtype=DOUBLE) / 64
+LIMACON = (0.5 + WINDING.cos())[:, None] * torch.stack([WINDING.cos(), WINDING.sin()], -1)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +171,12 @@ TWICE = around(8)[[0, 1, 1, 2, 3, 4, 5, 6, 7]]
     [
         (lambda: curve_shortening_step(around(8), 0.0), "step: got 0.0"),
         (lambda: curve_shortening_step(around(8), math.inf), "step: got inf"),
-        (lambda: curve_shortening_step(around(4), 0.1), r"points: got \[4, 2\]"),
-        (lambda: curve_shortening_step(around(8).mT, 0.1), r"points: got \[2, 8\]"),
+        (lambda: curve_shortening_step(around(4), 0.1), r"points: got torch.float64 \[4, 2\]"),
+        (lambda: curve_shortening_step(around(8).mT, 0.1), r"points: got torch.float64 \[2, 8\]"),
+        (lambda: curve_shortening_step(around(8).long(), 0.1), "points: got torch.int64"),
+        (lambda: curve_shortening_flow(LIMACON), "points: got edges that cross"),
+        (lambda: curve_shortening_flow(LIMACON.flip(0).roll(9, 0)), "points: got edges that cross"),
+        (lambda: curve_shortening_flow(around(8)[[0, 1, 2, 3, 4, 6, 5, 7]]), "edges that cross"),
         (lambda: curve_shortening_step(math.nan * around(8), 0.1), "points: got NaN"),
         (lambda: curve_shortening_step(TWICE, 0.1), "points: got a corner twice"),
         (lambda: curve_shortening_step(LINE, 0.1), "points: got no area"),

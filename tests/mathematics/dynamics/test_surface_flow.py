@@ -159,6 +159,8 @@ def test_gradients():
 
 
 V, F = MESHES[0]
+BALL, FACES = MESHES[1]
+NECK = BALL * torch.tensor([1, 1, 4.0]) * (0.15 + BALL[:, 2:].square()).clamp(max=1)
 FLAT = V.clone()
 FLAT[F[0, 0]] = (FLAT[F[0, 1]] + FLAT[F[0, 2]]) / 2
 
@@ -167,7 +169,17 @@ FLAT[F[0, 0]] = (FLAT[F[0, 1]] + FLAT[F[0, 2]]) / 2
     ("ask", "message"),
     [
         (lambda: mean_curvature_step(V, F, -1.0), "step: got -1.0"),
-        (lambda: mean_curvature_step(V[:, :2], F, 0.1), r"vertices: got \[12, 2\]"),
+        (lambda: mean_curvature_step(V[:, :2], F, 0.1), r"vertices: got torch.float64 \[12, 2\]"),
+        (lambda: mean_curvature_step(V.long(), F, 0.1), "vertices: got torch.int64"),
+        (lambda: mean_curvature_step(V[:0], F[:0], 0.1), r"faces: got torch.int64 \[0, 3\]"),
+        (
+            lambda: mean_curvature_flow(NECK, FACES, largest_curvature=1e12, share=0.25),
+            "vertices: got a mesh that collapsed",
+        ),
+        (
+            lambda: mean_curvature_flow(V.float(), F, largest_curvature=1e38, share=0.25),
+            "vertices: got a mesh that collapsed",
+        ),
         (lambda: mean_curvature_step(V * math.nan, F, 0.1), "vertices: got"),
         (lambda: mean_curvature_step(V[:11], F, 0.1), "from 0 to 10"),
         (lambda: mean_curvature_step(V, F.int(), 0.1), "faces: got torch.int32"),

@@ -59,7 +59,8 @@ from .reaction_diffusion import (
 )
 from .reaction_kinetics import AllenCahn, Brusselator, FisherKPP, GrayScott, Schnakenberg
 from .ricci_flow import RotationalFlow, rotational_curvatures, rotational_ricci_flow
-from .surface_flow import SurfaceFlow, icosphere, mean_curvature_flow, mean_curvature_step
+from .sphere_mesh import icosphere
+from .surface_flow import SurfaceFlow, mean_curvature_flow, mean_curvature_step
 from .symbolic import BlockEntropies, block_entropies, pesin_entropy
 from .symplectic_integrators import Orbit, implicit_midpoint_orbit, split_orbit
 

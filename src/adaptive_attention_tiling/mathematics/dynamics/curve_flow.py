@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, CorrectnessError
 
 _FEWEST_POINTS = 5
 _BEND_SHARE = 0.1  # of 1 / kappa^2, in which the sharpest bend is gone
@@ -96,7 +96,7 @@ def curve_shortening_step(points: Float[Tensor, "*b k 2"], step: float) -> Float
     The length never grows, whatever the step; errors are step + h^2.
 
     Args:
-        points: corners of a simple closed curve, in either order.
+        points: corners of a closed curve, in either order.
         step: > 0.
 
     Raises:
@@ -135,8 +135,7 @@ def curve_shortening_flow(
     """The flow of an embedded closed curve for a time, or until it is nearly a point.
 
     Each step takes a share of the life that is left, A / (2 pi), and less while bends are sharp.
-    Embedded curves turn convex, then
-    round (Gage and Hamilton 1986; Grayson 1987).
+    Embedded curves turn convex, then round (Gage and Hamilton 1986; Grayson 1987).
 
     Args:
         points: corners in order.
@@ -146,7 +145,8 @@ def curve_shortening_flow(
         every: how many steps lie between states that are kept; the last one always is.
 
     Raises:
-        ArgumentError: no closed curve; a time beyond its life; options that make no sense.
+        ArgumentError: no closed curve, or one that crosses itself; a time beyond its life; options
+            that make no sense.
     """
     _check(points)
     life = float(curve_area(points.detach())) / (2 * math.pi)
@@ -163,6 +163,8 @@ def curve_shortening_flow(
         size = min(size, _BEND_SHARE / bound)
         state = curve_shortening_step(state, size)
         now = time if size == time - now else now + size
+    else:
+        raise CorrectnessError(f"{_MAX_STEPS} steps end at time {now:.6g}")
     times, curves = zip(*kept, strict=True)
     return CurveFlow(points.new_tensor(times), torch.stack(curves), singular)
 
@@ -180,11 +182,22 @@ def _normals(points: Tensor) -> Tensor:
     return found / torch.where(size == 0, 1, size)[..., None]
 
 
+def _crosses_itself(points: Tensor) -> bool:
+    """Whether two edges cross, each with its ends on both sides of the other."""
+    edges, _ = _edges(points)
+    away = points - points[:, None]  # of corner j from corner i, [i, j, 2]
+    side = edges[:, None, 0] * away[..., 1] - edges[:, None, 1] * away[..., 0]
+    parted = side * side.roll(-1, 1) < 0
+    return bool((parted & parted.mT).any())
+
+
 def _check(points: Tensor) -> None:
-    if points.dim() < 2 or points.shape[-1] != 2 or points.shape[-2] < _FEWEST_POINTS:
+    shape = points.dim() >= 2 and points.shape[-1] == 2 and points.shape[-2] >= _FEWEST_POINTS
+    if not shape or not points.is_floating_point():
         raise ArgumentError(
-            "points", list(points.shape), f"[*b, k, 2], k >= {_FEWEST_POINTS}", "pass more corners"
-        )
+            "points", f"{points.dtype} {list(points.shape)}",
+            f"floating [*b, k, 2], k >= {_FEWEST_POINTS}", "pass more corners",
+        )  # fmt: skip
     detached = points.detach()
     if not bool(detached.isfinite().all()):
         raise ArgumentError("points", "NaN or infinity", "finite numbers", "leave such corners out")
@@ -201,6 +214,8 @@ def _check_options(
 ) -> None:
     if points.dim() != 2:
         raise ArgumentError("points", list(points.shape), "one curve", "flow each on its own")
+    if _crosses_itself(points.detach()):
+        raise ArgumentError("points", "edges that cross", "a simple closed curve", "part its loops")
     if not time > 0 or life <= time < math.inf:
         raise ArgumentError(
             "time", time, f"0 < t < A / (2 pi) = {life:.6g}, when the curve is gone", "stop earlier"

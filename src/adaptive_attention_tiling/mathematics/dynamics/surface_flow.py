@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, CorrectnessError
 
 _MAX_STEPS = 100_000
 
@@ -173,6 +172,8 @@ def mean_curvature_flow(
     now, kept, state = 0.0, [], vertices
     for number in range(_MAX_STEPS):
         bound = float(mean_curvature(state.detach(), faces).square().max()) / 4
+        if not math.isfinite(bound):
+            raise _collapse()
         singular = not bound < largest_curvature
         if number % every == 0 or singular or now >= time:
             kept.append((now, state))
@@ -181,41 +182,23 @@ def mean_curvature_flow(
         size = min(share / bound, time - now)
         state = _stepped(state, faces, size)
         now = time if size == time - now else now + size
+    else:
+        raise CorrectnessError(f"{_MAX_STEPS} steps end at time {now:.6g}")
     times, meshes = zip(*kept, strict=True)
     return SurfaceFlow(vertices.new_tensor(times), torch.stack(meshes), faces, singular)
 
 
-def icosphere(
-    subdivisions: int, dtype: torch.dtype = torch.float64
-) -> tuple[Float[Tensor, "v 3"], Int[Tensor, "f 3"]]:
-    """A unit sphere: the icosahedron with each triangle parted in four `subdivisions` times.
-
-    It has 10 * 4^k + 2 vertices, faces seen counterclockwise from outside.
-    """
-    if isinstance(subdivisions, bool) or not isinstance(subdivisions, int) or subdivisions < 0:
-        raise ArgumentError("subdivisions", subdivisions, "an integer >= 0", "pass 2")
-    golden = (1 + math.sqrt(5)) / 2
-    corners = [(0.0, a, b * golden) for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
-    points = torch.tensor(
-        [p[-turn:] + p[:-turn] for turn in range(3) for p in corners], dtype=dtype
-    )
-    near = (torch.cdist(points, points) - 2).abs() < 1e-6
-    faces = torch.tensor(
-        [f for f in combinations(range(12), 3) if all(near[a, b] for a, b in combinations(f, 2))]
-    )
-    inward = (points[faces[:, 0]] * _double_normals(points, faces)).sum(-1) < 0
-    faces = torch.where(inward[:, None], faces.flip(1), faces)
-    for _ in range(subdivisions):
-        points, faces = _parted(points, faces)
-    return points / points.norm(dim=-1, keepdim=True), faces
-
-
 def check_mesh(vertices: Tensor, faces: Tensor) -> None:
     """Raise unless this is a closed oriented mesh of triangles with area."""
-    if vertices.dim() < 2 or vertices.shape[-1] != 3 or not bool(vertices.isfinite().all()):
-        raise ArgumentError("vertices", list(vertices.shape), "finite [*b, v, 3]", "pass points")
+    shape = vertices.dim() >= 2 and vertices.shape[-1] == 3 and vertices.is_floating_point()
+    if not shape or not bool(vertices.isfinite().all()):
+        raise ArgumentError(
+            "vertices", f"{vertices.dtype} {list(vertices.shape)}", "finite floating [*b, v, 3]",
+            "pass points",
+        )  # fmt: skip
     count = vertices.shape[-2]
     shape = faces.dim() == 2 and faces.shape[1] == 3 and faces.dtype == torch.int64
+    shape = shape and len(faces) > 0
     if not shape or not bool(((faces >= 0) & (faces < count)).all()):
         raise ArgumentError(
             "faces", f"{faces.dtype} {list(faces.shape)}", f"int64 [f, 3] from 0 to {count - 1}",
@@ -251,26 +234,23 @@ def _stepped(vertices: Tensor, faces: Tensor, step: float) -> Tensor:
     spread = torch.diag_embed(moving.movedim(-3, -1))  # [*b, 3, 3, v, v]
     matrix = (matrix + torch.einsum("...abij->...iajb", spread)).flatten(-2).flatten(-3, -2)
     right = (moving @ vertices[..., None]).flatten(-3, -2)
-    factor = torch.linalg.cholesky(matrix)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if bool(info.any()):
+        raise _collapse()
     return torch.cholesky_solve(right, factor).reshape(*vertices.shape[:-2], count, 3)
+
+
+def _collapse() -> ArgumentError:
+    return ArgumentError(
+        "vertices", "a mesh that collapsed", "triangles with area",
+        "end the flow at a smaller largest_curvature, or take a smaller share",
+    )  # fmt: skip
 
 
 def _double_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     a, b, c = (vertices[..., corner, :] for corner in faces.unbind(1))
     found: Tensor = torch.linalg.cross(b - a, c - a)
     return found
-
-
-def _parted(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Each triangle in four, by the middles of its edges."""
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
-    unique, where = edges.unique(dim=0, return_inverse=True)
-    ab, bc, ca = (where + len(points)).view(3, -1)
-    a, b, c = faces.unbind(1)
-    parts = [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
-    middles = points[unique].mean(1)
-    middles = middles / middles.norm(dim=-1, keepdim=True) * points[0].norm()
-    return torch.cat([points, middles]), torch.cat([torch.stack(part, 1) for part in parts])
 
 
 def _check_options(vertices: Tensor, time: float, bound: float, share: float, every: int) -> None:
