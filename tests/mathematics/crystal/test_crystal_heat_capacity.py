@@ -92,6 +92,18 @@ def test_gradients():
     still = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     heat_capacity(still, real(1.0)).backward()
     assert still.grad.tolist() == [0.0, 0.0]
+    # Nearly still modes, as at q = 0: dC / d omega^2 = -1 / 12, without noise.
+    square = real([1e-30, 1e-18, 1e-9, 9e-3, 1.1e-2]).requires_grad_()
+    (slope,) = torch.autograd.grad(heat_capacity(square.sqrt()[:, None], real(1.0)) * 5, square)
+    x = square.detach()
+    series = -1 / 12 + x / 120 - x**2 / 2016 + x**3 / 43200
+    torch.testing.assert_close(slope, series, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_cold_crystals_hold_no_heat(dtype):
+    cold = torch.tensor([1e-4, 1e-36], dtype=dtype)
+    assert heat_capacity(torch.ones(1, dtype=dtype), cold).tolist() == [0, 0]
 
 
 ONE = real([1.0])

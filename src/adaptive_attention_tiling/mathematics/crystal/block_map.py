@@ -28,7 +28,7 @@ def ising_decimation(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
     Cardy, Scaling and Renormalization in Statistical Physics (1996), section 3.1.
     """
-    return _log_cosh(2 * coupling) / 2
+    return log_cosh(2 * coupling) / 2
 
 
 def migdal_kadanoff(coupling: Float[Tensor, "*b"], bonds_first: bool = True) -> Float[Tensor, "*b"]:
@@ -42,8 +42,8 @@ def migdal_kadanoff(coupling: Float[Tensor, "*b"], bonds_first: bool = True) -> 
     Migdal, Sov. Phys. JETP 42 (1976) 743; Kadanoff, Ann. Phys. 100 (1976) 359.
     """
     if bonds_first:
-        return _log_cosh(4 * coupling) / 2
-    return _log_cosh(2 * coupling)
+        return log_cosh(4 * coupling) / 2
+    return log_cosh(2 * coupling)
 
 
 def ising_decimation_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -54,7 +54,7 @@ def ising_decimation_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tenso
 
     Cardy, Scaling and Renormalization in Statistical Physics (1996), section 3.1.
     """
-    return (_log_cosh(2 * coupling) + math.log(4)) / 4
+    return (log_cosh(2 * coupling) + math.log(4)) / 4
 
 
 def migdal_kadanoff_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -68,7 +68,7 @@ def migdal_kadanoff_inhomogeneity(coupling: Float[Tensor, "*b"]) -> Float[Tensor
 
     Kadanoff, Ann. Phys. 100 (1976) 359.
     """
-    return (_log_cosh(4 * coupling) + math.log(8)) / 4
+    return (log_cosh(4 * coupling) + math.log(8)) / 4
 
 
 def renormalization_flow(
@@ -102,7 +102,8 @@ def applied(block_map: BlockMap, couplings: Tensor) -> Tensor:
     return coarse
 
 
-def _log_cosh(x: Tensor) -> Tensor:
+def log_cosh(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """ln cosh x, twice differentiable everywhere."""
     # Even and without overflow; near 0 it is x^2 / 2 and 2 sinh^2(x / 2) keeps its digits.
     small = x.abs() < 1
     inner = torch.where(small, x, torch.ones_like(x))

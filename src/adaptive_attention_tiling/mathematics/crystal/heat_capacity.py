@@ -40,8 +40,11 @@ def heat_capacity(
         raise ArgumentError("temperature", temperature.tolist(), "numbers > 0", "pass T > 0")
     flat = frequencies.reshape(-1)
     x = flat / temperature[..., None]
-    positive = torch.where(x > 0, x, 1.0)
-    # x^2 e^-x / (1 - e^-x)^2: neither overflows for large x nor cancels for small.
-    modes = (positive / torch.expm1(-positive)).square() * torch.exp(-positive)
-    heat: Tensor = torch.where(x > 0, modes, 1.0).mean(-1) * frequencies.shape[-1]
+    # x^2 e^-x / (1 - e^-x)^2, which is 0 to rounding beyond 1e3; for small x its gradient cancels,
+    # where the series in squares of omega keeps those of nearly still modes exact.
+    large = x.clamp(0.1, 1e3)
+    modes = (large / torch.expm1(-large)).square() * torch.exp(-large)
+    square = x.clamp(max=0.1).square()
+    series = 1 - square / 12 + square**2 / 240 - square**3 / 6048 + square**4 / 172800
+    heat: Tensor = torch.where(x > 0.1, modes, series).mean(-1) * frequencies.shape[-1]
     return heat

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ArgumentError
+from .block_map import log_cosh
 
 ISING_CRITICAL_COUPLING = math.log1p(math.sqrt(2)) / 2
 """K_c = ln(1 + sqrt 2) / 2, where sinh 2K = 1 (Kramers and Wannier, 1941)."""
@@ -30,15 +31,14 @@ def onsager_free_energy(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     Onsager, Phys. Rev. 65 (1944) 117, equation 109a.
     """
     _check(coupling)
-    strength = 2 * coupling.abs()
-    tanh = strength.tanh()
-    # 1 - k^2 sin^2 x = q^2 + k^2 cos^2 x with q = 2 tanh^2 2K - 1, which keeps digits at K_c.
-    gap = (2 * tanh.square() - 1)[..., None]
-    modulus = (2 * tanh * (1 - tanh.square()).clamp(min=0).sqrt())[..., None]
+    square = (2 * coupling).tanh().square()[..., None]
+    # 1 - k^2 sin^2 x = q^2 + k^2 cos^2 x with q = 2 tanh^2 2K - 1, which keeps digits at K_c. Even
+    # functions of K throughout, so that both derivatives are right at 0 and for large K.
+    gap, modulus = 2 * square - 1, 4 * square * (1 - square)
     place, weight = _crowded_at_zero(coupling)
-    inner = (gap.square() + (modulus * place.sin()).square()).sqrt()
+    inner = (gap.square() + modulus * place.sin().square()).sqrt()
     integral = (weight * torch.log1p((inner - 1) / 2)).sum(-1)
-    return strength + torch.log1p((-2 * strength).exp()) + integral / math.pi
+    return log_cosh(2 * coupling) + math.log(2) + integral / math.pi
 
 
 def spontaneous_magnetisation(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -55,7 +55,8 @@ def spontaneous_magnetisation(coupling: Float[Tensor, "*b"]) -> Float[Tensor, "*
     ordered = coupling > ISING_CRITICAL_COUPLING
     inside = torch.where(ordered, coupling, torch.ones_like(coupling))
     # 1 - s^-4 = (1 + s^-2) (1 - s^-2) and 1 - s^-2 = (s - 1) (s + 1) / s^2.
-    inverse = 1 / (2 * inside).sinh()
+    # 1 / s without overflow.
+    inverse = -2 * (-2 * inside).exp() / torch.expm1(-4 * inside)
     value = ((1 + inverse.square()) * (1 + inverse) * (1 - inverse)) ** 0.125
     return torch.where(ordered, value, torch.zeros_like(value))
 
