@@ -10,7 +10,6 @@ from adaptive_attention_tiling.mathematics.quantum import (
     angle_amplitudes,
     angle_state,
     berry_curvature,
-    berry_phase,
     check_density_matrix,
     ensemble_state,
     evolve_density,
@@ -19,6 +18,7 @@ from adaptive_attention_tiling.mathematics.quantum import (
     fubini_study_metric,
     maassen_uffink,
     measure,
+    pancharatnam_phase,
     pauli_matrices,
     phased_amplitudes,
     propagator,
@@ -86,7 +86,7 @@ GOLDEN = {
     ),
     "B4 Berry curvature": (lambda: -berry_curvature(bloch, POINT)[0, 1], 0.420735492404, 1e-12),
     "B4 Berry phase of a latitude": (
-        lambda: -berry_phase(bloch(torch.stack([torch.ones_like(PHI), PHI], -1))),
+        lambda: -pancharatnam_phase(bloch(torch.stack([torch.ones_like(PHI), PHI], -1))),
         1.44418289876,
         1e-6,
     ),
@@ -243,15 +243,15 @@ def test_geometric_tensor_is_of_rays():
 def test_berry_phase_is_the_flux_and_converges_as_it_says():
     def phase(count, theta):
         phi = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
-        return berry_phase(bloch(torch.stack([theta.expand(count), phi], -1)))
+        return pancharatnam_phase(bloch(torch.stack([theta.expand(count), phi], -1)))
 
     exact = -math.pi * (1 - math.cos(1))
     errors = [abs(float(phase(n, real(1.0))) - exact) for n in (50, 100)]
     assert abs(math.log2(errors[0] / errors[1]) - 2) < 0.01
     loop = bloch(torch.rand(7, 2, dtype=torch.float64))
     free = loop * noise(7, 1)
-    torch.testing.assert_close(berry_phase(free), berry_phase(loop))
-    torch.testing.assert_close(berry_phase(loop.flip(0)), -berry_phase(loop))
+    torch.testing.assert_close(pancharatnam_phase(free), pancharatnam_phase(loop))
+    torch.testing.assert_close(pancharatnam_phase(loop.flip(0)), -pancharatnam_phase(loop))
     assert torch.autograd.gradcheck(lambda x: phase(20, x), real(1.0).requires_grad_())
 
 
@@ -305,8 +305,8 @@ MISUSED = {
     ),
     "parameters": (lambda: quantum_geometric_tensor(bloch, real(1.0)), "parameters: got"),
     "norm": (lambda: quantum_geometric_tensor(lambda x: 0 * bloch(x), POINT), "family: got"),
-    "short loop": (lambda: berry_phase(HALF), r"loop: got torch.complex128 \[2, 2\]"),
-    "broken loop": (lambda: berry_phase(Z3), "loop: got neighbours"),
+    "short loop": (lambda: pancharatnam_phase(HALF), r"loop: got torch.complex128 \[2, 2\]"),
+    "broken loop": (lambda: pancharatnam_phase(Z3), "loop: got neighbours"),
 }
 
 

@@ -7,13 +7,14 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.mathematics.quantum import (
     angle_state,
     berry_holonomy,
-    berry_phase,
     check_density_matrix,
     evolve_density,
     evolve_driven,
+    evolve_vector,
     expectation,
-    free_energy,
+    helmholtz_free_energy,
     lindblad_generator,
+    pancharatnam_phase,
     pauli_matrices,
     pure_state,
     stationary_density,
@@ -59,7 +60,7 @@ def test_thermal_states_have_the_least_free_energy():
     weights = torch.softmax(-energies / t[:, None], -1).to(basis)
     torch.testing.assert_close(rho, basis @ torch.diag_embed(weights) @ basis.mH)
     least = expectation(rho, h) - t * von_neumann_entropy(rho)
-    torch.testing.assert_close(free_energy(h, t), least)
+    torch.testing.assert_close(helmholtz_free_energy(h, t), least)
     others = mixed(50, 1)
     assert bool((expectation(others, h) - t * von_neumann_entropy(others) > least).all())
     assert float(trace_distance(thermal_state(h[0], 1e-4), pure_state(basis[0, :, 0]))) < 1e-12
@@ -69,9 +70,26 @@ def test_thermal_states_have_the_least_free_energy():
     )
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_cold_and_hot_limits(scale):
+    basis = torch.linalg.qr(noise(3, 3)).Q
+    h = scale * (basis * torch.tensor([-2.0, -1.0, 3.0])) @ basis.mH
+    h, ground = (h + h.mH) / 2, pure_state(basis[:, 0])
+    for cold in (1e-300, 1e-5 * scale):
+        rho = thermal_state(h, cold)
+        torch.testing.assert_close(rho, ground, rtol=0, atol=1e-13)
+        assert abs(float(helmholtz_free_energy(h, cold)) / scale + 2) < 1e-14
+    hot = thermal_state(h, 1e300), float(helmholtz_free_energy(h, 1e300))
+    torch.testing.assert_close(hot[0], torch.eye(3).to(h) / 3, rtol=0, atol=1e-13)
+    assert abs(hot[1] / 1e300 + math.log(3)) < 1e-14
+    pair = scale * torch.diag(torch.tensor([1, 1, 2], dtype=torch.complex128))
+    mixture = torch.diag(torch.tensor([0.5, 0.5, 0])).to(h)
+    torch.testing.assert_close(thermal_state(pair, 1e-300), mixture, rtol=0, atol=1e-15)
+
+
 def test_slopes_of_the_free_energy_are_entropy_and_state():
     h, t = hermitian(4, 4).requires_grad_(), real(0.6).requires_grad_()
-    slope = torch.autograd.grad(free_energy((h + h.mH) / 2, t), (h, t))
+    slope = torch.autograd.grad(helmholtz_free_energy((h + h.mH) / 2, t), (h, t))
     torch.testing.assert_close(slope[0], thermal_state(h, t).detach())
     torch.testing.assert_close(slope[1], -von_neumann_entropy(thermal_state(h.detach(), 0.6)))
     same = torch.diag(torch.tensor([1, 1, 2], dtype=torch.complex128)).requires_grad_()
@@ -122,6 +140,11 @@ def test_driven_evolution_in_closed_form():
         check_density_matrix(rho)
     back = evolve_driven(evolve_driven(state, turning, times)[-1], turning, times.flip(0))[-1]
     torch.testing.assert_close(back, state, rtol=0, atol=1e-9)
+    h, rates = hermitian(2, 2, 2), real([0.2, 0.5])[:, None, None, None] * jumps
+    for some in (h, h[0]):
+        found = evolve_driven(state[0], lambda t, h=some: h, times[:2], rates)
+        expected = evolve_density(state[0], some, float(times[1]), rates)
+        torch.testing.assert_close(found[1], expected, rtol=0, atol=1e-9)
 
 
 def test_driven_evolution_has_gradients():
@@ -171,7 +194,7 @@ def test_holonomy_does_not_see_frames():
     torch.testing.assert_close(several[0], found)
     loop = angle_state(torch.rand(7, 1).double(), torch.rand(7, 1).double() * 3)
     one = berry_holonomy(loop[..., None])[0, 0]
-    torch.testing.assert_close(one, torch.polar(real(1.0), -berry_phase(loop)))
+    torch.testing.assert_close(one, torch.polar(real(1.0), -pancharatnam_phase(loop)))
     assert torch.autograd.gradcheck(
         lambda t, p: berry_holonomy(quadrupole_frame(t, p)),
         (real(0.8).requires_grad_(), phi[:4].clone().requires_grad_()),
@@ -182,7 +205,7 @@ FRAMES = torch.eye(3, dtype=torch.complex128)[:, :, None]
 TIMES = torch.tensor([0.0, 1.0], dtype=torch.float64)
 MISUSED = {
     "temperature": (lambda: thermal_state(X, 0.0), "temperature: got 0.0"),
-    "cold": (lambda: free_energy(X, -1.0), "temperature: got -1.0"),
+    "cold": (lambda: helmholtz_free_energy(X, -1.0), "temperature: got -1.0"),
     "energy": (lambda: thermal_state(X @ Y, 1.0), "hamiltonian: got 2 from Hermitian"),
     "two stay": (lambda: stationary_density(Z, Z[None]), "jumps: got more than one state"),
     "jumps": (lambda: stationary_density(Z, Z), r"jumps: got torch.complex128 \[2, 2\]"),
@@ -193,6 +216,10 @@ MISUSED = {
         lambda: evolve_driven(HALF, lambda t: X, TIMES.flip(0), Z[None]),
         "times: got falling ones",
     ),
+    "large": (lambda: evolve_density(HALF, hermitian(3, 3), 1.0), r"hamiltonian: got \[3, 3\] for"),
+    "vector": (lambda: evolve_vector(noise(3), X, 1.0), r"hamiltonian: got \[2, 2\] for .* \[3\]"),
+    "drive": (lambda: evolve_driven(HALF, lambda t: hermitian(3, 3), TIMES), "hamiltonian: got"),
+    "nothing": (lambda: thermal_state(noise(0, 2, 2), 1.0), r"hamiltonian: got .* \[0, 2, 2\]"),
     "wide": (lambda: evolve_driven(HALF, lambda t: X, TIMES, FRAMES), "jumps: got"),
     "short": (lambda: berry_holonomy(FRAMES[:2]), r"frames: got torch.complex128 \[2, 3, 1\]"),
     "frames": (lambda: berry_holonomy(2 * FRAMES), "frames: got columns that are not"),

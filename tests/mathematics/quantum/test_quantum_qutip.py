@@ -85,7 +85,7 @@ def test_parts_and_their_correlations(dims):
         near(quantum.log_negativity(state, dims, (factor,)), log)
         rest = [k for k in range(len(dims)) if k != factor]
         mutual = qutip.entropy_mutual(other, [factor], rest)
-        near(quantum.mutual_information(state, dims, (factor,)), mutual)
+        near(quantum.quantum_mutual_information(state, dims, (factor,)), mutual)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

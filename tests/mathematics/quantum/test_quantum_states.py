@@ -162,7 +162,9 @@ def test_gradcheck():
 QUBIT = torch.eye(2, dtype=torch.complex128) / 2
 MISUSED = {
     "zero vector": (lambda: pure_state(torch.zeros(2)), "vector: .*norm of 0.0"),
-    "not square": (lambda: check_density_matrix(noise(2, 3)), r"state: got shape \[2, 3\]"),
+    "not square": (lambda: check_density_matrix(noise(2, 3)), r"state: got .*, shape \[2, 3\]"),
+    "real state": (lambda: check_density_matrix(torch.eye(2) / 2), "state: got torch.float32"),
+    "numbers": (lambda: pure_state(torch.ones(2, dtype=torch.int64)), "vector: got torch.int64"),
     "NaN": (lambda: negativity(bell_state() * math.nan), "state: got NaN"),
     "not Hermitian": (lambda: negativity(noise(4, 4)), "state: .*from Hermitian"),
     "trace": (lambda: concurrence(2 * bell_state()), "state: got a trace of 2"),

@@ -20,10 +20,10 @@ from .entanglement import (
     projector_witness,
 )
 from .entropy import (
-    mutual_information,
     purity,
+    quantum_mutual_information,
+    quantum_renyi_entropy,
     relative_entropy,
-    renyi_entropy,
     von_neumann_entropy,
 )
 from .evolution import (
@@ -48,8 +48,8 @@ from .gauge_field import GaugeField
 from .geometric_tensor import (
     berry_curvature,
     berry_holonomy,
-    berry_phase,
     fubini_study_metric,
+    pancharatnam_phase,
     quantum_geometric_tensor,
 )
 from .hybrid_monte_carlo import SampledChains, hybrid_monte_carlo
@@ -73,7 +73,7 @@ from .preparation import (
     phased_amplitudes,
 )
 from .state import EntanglementMetrics, Expectation, HilbertSpace, QuantumStateSpace
-from .thermal import free_energy, thermal_state
+from .thermal import helmholtz_free_energy, thermal_state
 
 __all__ = [
     "Channel",
@@ -96,7 +96,6 @@ __all__ = [
     "bell_state",
     "berry_curvature",
     "berry_holonomy",
-    "berry_phase",
     "bessel_ratio",
     "bures_angle",
     "bures_distance",
@@ -111,9 +110,9 @@ __all__ = [
     "evolve_vector",
     "expectation",
     "fidelity",
-    "free_energy",
     "free_fermion_entropy",
     "fubini_study_metric",
+    "helmholtz_free_energy",
     "hopping_chain_correlations",
     "hybrid_monte_carlo",
     "lattice_propagator",
@@ -123,8 +122,8 @@ __all__ = [
     "maassen_uffink",
     "measure",
     "mehler_kernel",
-    "mutual_information",
     "negativity",
+    "pancharatnam_phase",
     "partial_trace",
     "partial_transpose",
     "pauli_matrices",
@@ -136,8 +135,9 @@ __all__ = [
     "pure_state",
     "purity",
     "quantum_geometric_tensor",
+    "quantum_mutual_information",
+    "quantum_renyi_entropy",
     "relative_entropy",
-    "renyi_entropy",
     "robertson_schroedinger",
     "sample_paths",
     "sampled_mean",

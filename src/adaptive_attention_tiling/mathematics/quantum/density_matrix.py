@@ -20,11 +20,12 @@ def pure_state(vector: Complex[Tensor, "*b d"]) -> Complex[Tensor, "*b d d"]:
 
     Nielsen and Chuang, Quantum Computation and Quantum Information (2010), section 2.4.
     """
-    norm = torch.linalg.vector_norm(vector.detach(), dim=-1)
+    numbers = vector.is_complex() or vector.is_floating_point()
+    norm = torch.linalg.vector_norm(vector.detach(), dim=-1) if numbers else torch.zeros(1)
     if vector.dim() < 1 or not bool((norm > 0).all() and norm.isfinite().all()):
         raise ArgumentError(
             "vector",
-            f"shape {list(vector.shape)} with a norm of {norm.min().item()}",
+            f"{vector.dtype}, shape {list(vector.shape)}, with a norm of {norm.min().item()}",
             "[..., d] of finite norm above 0",
             "leave such vectors out",
         )
@@ -40,8 +41,11 @@ def bell_state(dtype: torch.dtype = torch.complex128) -> Complex[Tensor, "4 4"]:
 
 def check_density_matrix(state: Complex[Tensor, "*b d d"], name: str = "state") -> None:
     """Raise an ArgumentError unless this is a density matrix, each law to sqrt(eps)."""
-    if state.dim() < 2 or state.shape[-1] != state.shape[-2] or not state.numel():
-        raise ArgumentError(name, f"shape {list(state.shape)}", "[..., d, d]", "pass matrices")
+    shape, complex_ = state.shape, state.is_complex()
+    if state.dim() < 2 or shape[-1] != shape[-2] or not state.numel() or not complex_:
+        raise ArgumentError(
+            name, f"{state.dtype}, shape {list(shape)}", "complex [..., d, d]", "pass matrices"
+        )
     state = state.detach()
     if not bool(torch.isfinite(state).all()):
         raise ArgumentError(name, "NaN or infinity", "finite numbers", "leave such states out")

@@ -29,7 +29,7 @@ def von_neumann_entropy(state: Complex[Tensor, "*b d d"]) -> Float[Tensor, "*b"]
     return -torch.where(kept, values * values.log(), 0.0).sum(-1)
 
 
-def renyi_entropy(state: Complex[Tensor, "*b d d"], order: float) -> Float[Tensor, "*b"]:
+def quantum_renyi_entropy(state: Complex[Tensor, "*b d d"], order: float) -> Float[Tensor, "*b"]:
     """S_a = log tr(rho^a) / (1 - a).
 
     a = 1 is the von Neumann entropy, a = 0 the logarithm of the rank, a = inf minus the logarithm
@@ -49,7 +49,11 @@ def renyi_entropy(state: Complex[Tensor, "*b d d"], order: float) -> Float[Tenso
     values, kept = _positive(torch.linalg.eigvalsh(state))
     if math.isinf(order):
         return -values[..., -1].log()
-    return torch.where(kept, values**order, 0.0).sum(-1).log() / (1 - order)
+    logs = values.log()
+    if abs(order - 1) < 0.1:  # 1 + sum p (p^(a - 1) - 1), which loses nothing near a = 1
+        excess = torch.where(kept, values * torch.expm1((order - 1) * logs), 0.0).sum(-1)
+        return excess.log1p() / (1 - order)
+    return torch.where(kept, order * logs, -math.inf).logsumexp(-1) / (1 - order)
 
 
 def purity(state: Complex[Tensor, "*b d d"]) -> Float[Tensor, "*b"]:
@@ -78,7 +82,7 @@ def relative_entropy(
     return _cross_entropy(state, other) - von_neumann_entropy(state)
 
 
-def mutual_information(
+def quantum_mutual_information(
     state: Complex[Tensor, "*b d d"],
     dimensions: Sequence[int] = (2, 2),
     factors: Sequence[int] = (0,),

@@ -16,8 +16,8 @@ from .density_matrix import check_density_matrix
 
 def check_hermitian(name: str, operator: Tensor) -> None:
     """Raise an ArgumentError unless this is [..., d, d], finite and Hermitian to sqrt(eps)."""
-    shape = operator.shape
-    if operator.dim() < 2 or shape[-1] != shape[-2] or not operator.is_complex():
+    shape, complex_ = operator.shape, operator.is_complex()
+    if operator.dim() < 2 or shape[-1] != shape[-2] or not complex_ or not operator.numel():
         raise ArgumentError(
             name, f"{operator.dtype} {list(shape)}", "complex [..., d, d]", "pass matrices"
         )
@@ -55,7 +55,8 @@ def evolve_vector(
     hamiltonian: Complex[Tensor, "*b d d"],
     time: float | Float[Tensor, "*b"],
 ) -> Complex[Tensor, "*b d"]:
-    """exp(-i H t) psi."""
+    """exp(-i H t) psi, psi of any norm."""
+    _check_size(hamiltonian, vector.shape[-1:])
     return (propagator(hamiltonian, time) @ vector[..., None])[..., 0]
 
 
@@ -79,6 +80,7 @@ def evolve_density(
     Lindblad, On the generators of quantum dynamical semigroups (1976), theorem 2.
     """
     check_density_matrix(state)
+    _check_size(hamiltonian, state.shape[-1:])
     if jumps is None:
         turn = propagator(hamiltonian, time)
         return turn @ state @ turn.mH
@@ -124,6 +126,9 @@ def evolve_driven(
     _check_jumps(jumps, size)
     for end in times.flatten()[:: max(times.numel() - 1, 1)]:
         check_hermitian("hamiltonian", hamiltonian(end))
+        _check_size(hamiltonian(end), state.shape[-1:])
+        state = state.expand(torch.broadcast_shapes(state.shape, hamiltonian(end).shape))
+    state = state.expand(torch.broadcast_shapes(state.shape, jumps[..., 0, :, :].shape))
     lost = (jumps.mH @ jumps).sum(-3) / 2
 
     def slope(time: Tensor, rho: Tensor) -> Tensor:
@@ -183,6 +188,16 @@ def lindblad_generator(
     drift = -1j * hamiltonian - (jumps.mH @ jumps).sum(-3) / 2
     gained = _kron(jumps, jumps.conj()).sum(-3)
     return gained + _kron(drift, identity) + _kron(identity, drift.conj())
+
+
+def _check_size(hamiltonian: Tensor, size: tuple[int, ...]) -> None:
+    if hamiltonian.shape[-1:] != size:
+        raise ArgumentError(
+            "hamiltonian",
+            f"{list(hamiltonian.shape)} for states of dimension {list(size)}",
+            "that of the states",
+            "name operators on the same space",
+        )
 
 
 def _check_jumps(jumps: Tensor, size: int) -> None:

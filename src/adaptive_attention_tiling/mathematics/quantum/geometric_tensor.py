@@ -59,7 +59,7 @@ def berry_curvature(
     return -2 * quantum_geometric_tensor(family, parameters).imag
 
 
-def berry_phase(loop: Complex[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
+def pancharatnam_phase(loop: Complex[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """gamma = -arg prod_k <psi_k|psi_(k+1)>, psi_n = psi_0: the integral of A, from -pi to pi.
 
     Phases and norms of the states do not matter; the error of a smooth loop is of order n^-2.
@@ -85,7 +85,7 @@ def berry_holonomy(frames: Complex[Tensor, "*b n d k"]) -> Complex[Tensor, "*b k
 
     States V_0 c of a level with k equal energies come back from a slow loop as V_0 W^H c, up to
     the dynamical phase. Other frames of the same subspaces, V_j U_j, change W to U_0^H W U_0: its
-    eigenvalues are of the loop alone. For k = 1 it is e^(-i gamma), gamma the `berry_phase`.
+    eigenvalues are of the loop alone. For k = 1 it is e^(-i gamma), gamma the `pancharatnam_phase`.
 
     Args:
         frames: an orthonormal basis of each subspace, in order, without the first one again; at

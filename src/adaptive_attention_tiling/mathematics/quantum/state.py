@@ -20,7 +20,7 @@ from .entanglement import (
     log_negativity,
     negativity,
 )
-from .entropy import renyi_entropy
+from .entropy import quantum_renyi_entropy
 from .evolution import evolve_density
 from .geometric_tensor import quantum_geometric_tensor
 from .measurement import Measurement, expectation, measure, variance
@@ -169,7 +169,7 @@ class QuantumStateSpace:
     ) -> Float[Tensor, "*b"]:
         """Rényi's entropy in nats, by default von Neumann's."""
         self._check(state)
-        return renyi_entropy(state, order)
+        return quantum_renyi_entropy(state, order)
 
     def entanglement_witness(self, state: Complex[Tensor, "*b d d"]) -> EntanglementMetrics:
         """Entanglement of the first factor with the others."""
