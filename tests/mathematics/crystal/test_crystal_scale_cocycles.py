@@ -414,11 +414,45 @@ def test_invariants_of_structures():
     torch.testing.assert_close(ratio.function(mixing(k)), ratio.function(k), rtol=1e-3, atol=0)
     names = {i.name: float(i.weight) for i in system.scale_invariants(sierpinski(8))}
     assert list(names) == ["box dimension", "information dimension", "correlation dimension"]
-    assert all(value == pytest.approx(math.log2(3), abs=0.1) for value in names.values())
+    assert all(value == pytest.approx(math.log2(3), abs=0.02) for value in names.values())
+    # No boxes so small that they count points: two dimensions of a thousand at random.
+    plane = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert [float(i.weight) for i in system.scale_invariants(plane)] == pytest.approx(
+        [2, 2, 2], abs=0.05
+    )
     exact = system.scale_invariants(sierpinski(8), [2.0**-k for k in range(1, 7)])
     assert float(exact[2].weight) == pytest.approx(math.log2(3), abs=1e-11)
     single = ScaleCohomology(real([[1.0]]), block_map=ising_decimation)
     assert float(single.free_energy(decimated, 2.0).value) == pytest.approx(1.12692801104)
+
+
+def test_fields_of_erased_and_marginal_couplings_tell_no_scale():
+    """R = (3 x + y^2, y + x y, 0.25 z, z y) at 0 with b = 3: y = 1, 0, ln(1/4) / ln 3, -inf."""
+
+    def block_map(k):
+        x, y, z, w = k.unbind(-1)
+        return torch.stack([3 * x + y**2, y + x * y, 0.25 * z, z * y + w**2], -1)
+
+    zero = torch.zeros(4, dtype=torch.float64)
+    fixed = fixed_point(block_map, zero, 3.0)
+    fields = scaling_fields(block_map, fixed, 1)
+    wanted = [1, 0, -math.log(4) / math.log(3), -math.inf]
+    assert [float(field.exponent) for field in fields] == pytest.approx(wanted)
+    assert [field.tells_scale for field in fields] == [True, False, True, False]
+    system = ScaleCohomology(zero, block_map=block_map, scale=3.0, order=1)
+    assert [i.name for i in system.scale_invariants(fixed)][4:] == ["ratio of fields 0 and 2"]
+    with pytest.raises(ArgumentError, match="one of y = -inf, marginal or erased"):
+        invariant_ratio(fields[0], fields[3], zero)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_equal_eigenvectors_are_told_in_both_precisions(dtype):
+    def jordan(k):
+        return torch.stack([2 * k[..., 0] + k[..., 1], 2 * k[..., 1]], -1)
+
+    fixed = fixed_point(jordan, torch.zeros(2, dtype=dtype))
+    with pytest.raises(ArgumentError, match="without a basis of eigenvectors"):
+        scaling_fields(jordan, fixed, 1)
 
 
 RESTING = FixedPoint(real([0.0]), torch.ones(1, dtype=torch.complex128), real([0.0]))
@@ -452,7 +486,7 @@ MISUSED = {
     ),
     "marginal": (
         lambda: invariant_ratio(*[scaling_fields(lambda k: 1 * k, RESTING, 1)[0]] * 2, real([1.0])),
-        "got a marginal one",
+        "one of y = 0, marginal or erased",
     ),
     "coupling": (lambda: onsager_free_energy(real(math.nan)), "coupling: got NaN"),
     "whole": (lambda: spontaneous_magnetisation(torch.tensor(1)), "whole numbers"),
@@ -465,6 +499,18 @@ MISUSED = {
     "masses": (
         lambda: box_dimension(cantor(4), [0.1, 0.2, 0.3], torch.zeros(16)),
         r"masses: got shape \[16\]",
+    ),
+    "endless mass": (
+        lambda: box_dimension(cantor(4), [0.1, 0.2, 0.3], torch.full((16,), math.inf)),
+        "masses: got shape",
+    ),
+    "places a period apart": (
+        lambda: power_law(2 ** torch.arange(9.0), torch.ones(9), [math.log(2)]),
+        "log_periods: got 0.693147, by which",
+    ),
+    "places half a period apart": (
+        lambda: power_law(2 ** torch.arange(9.0), torch.ones(9), [2 * math.log(2)]),
+        "log_periods: got 1.38629, by which",
     ),
     "moment": (lambda: box_dimension(cantor(4), [0.1, 0.2, 0.3], order=-1.0), "order: got -1.0"),
     "profile": (lambda: power_law(torch.arange(9.0), torch.ones(9)), "places: got shape"),

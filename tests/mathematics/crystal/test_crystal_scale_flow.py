@@ -184,6 +184,24 @@ def test_connection_composes_and_is_the_derivative_of_the_flow():
         torch.testing.assert_close(single.matrix, matrix, rtol=1e-14, atol=1e-15)
 
 
+def test_inverses_do_not_depend_on_the_batch():
+    def faded(k):
+        return torch.stack([k[..., 0], 1e-12 * k[..., 1]], -1)
+
+    back = block_connection(faded, torch.ones(9000, 2, dtype=torch.float64), 1, 0)
+    torch.testing.assert_close(back.matrix[7], real([[1.0, 0], [0, 1e12]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("power", [2, 3])
+def test_a_multiple_root_is_one_fixed_point(dtype, power):
+    starts = torch.linspace(-0.4, 1.5, 10, dtype=dtype)[:, None]
+    found = fixed_points(lambda k: k + (k - 0.5) ** power, starts)
+    assert len(found.points) == 1
+    assert bool(found.converged.all())
+    assert float(found.points[0].couplings) == pytest.approx(0.5, abs=5e-3)
+
+
 def test_observables_are_pulled_back():
     start = real([0.3, -0.2])
     connection = block_connection(mixing, start, 0, 3)

@@ -88,6 +88,7 @@ def power_law(
         places: x > 0, eight or more.
         values: y > 0.
         log_periods: p that are tried, at most ln(largest x / smallest x); none for a plain line.
+            Places must tell the ripple from the line: powers of b do not hold p = ln b.
         shuffles: of the residues of the plain line, for `chance`.
         generator: of the shuffles.
 
@@ -101,6 +102,7 @@ def power_law(
     if not log_periods:
         return PowerLaw(coefficients[1], errors[1], *none)
     designs = [_rippled(line, x, period) for period in log_periods]
+    _check_designs(designs, log_periods)
     left = torch.stack([_fit(design, y)[2].square().sum() for design in designs])
     best = int(left.argmin())
     coefficients, errors, _ = _fit(designs[best], y)
@@ -146,6 +148,19 @@ def _fit(design: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return coefficients, (variance * spread).sqrt(), left
 
 
+def _check_designs(designs: Sequence[Tensor], log_periods: Sequence[float]) -> None:
+    for design, period in zip(designs, log_periods, strict=True):
+        line, ripple = design.split(2, 1)
+        unit = torch.cat([line / line.norm(dim=0), ripple / math.sqrt(len(design))], 1)
+        if not float(torch.linalg.cond(unit)) < 1e6:
+            raise ArgumentError(
+                "log_periods",
+                f"{period:.6g}, by which places make no ripple but a line",
+                "more than two places a period",
+                "pass places in between, or leave this period out",
+            )
+
+
 def _check_points(points: Tensor, sizes: Sequence[float], masses: Tensor, order: float) -> None:
     if points.dim() != 2 or len(points) < 16 or not bool(points.detach().isfinite().all()):
         raise ArgumentError(
@@ -153,12 +168,16 @@ def _check_points(points: Tensor, sizes: Sequence[float], masses: Tensor, order:
         )
     if len(set(sizes)) < 3 or not all(0 < size < math.inf for size in sizes):
         raise ArgumentError("sizes", sizes, "three or more lengths > 0", "pass powers of a ratio")
-    if masses.shape != points.shape[:1] or not bool((masses >= 0).all()) or not masses.sum() > 0:
+    if masses.shape != points.shape[:1] or not _are_masses(masses):
         raise ArgumentError(
-            "masses", f"shape {list(masses.shape)}", "[m], >= 0, not all 0", "pass one a point"
+            "masses", f"shape {list(masses.shape)}", "finite [m], >= 0, not all 0", "one a point"
         )
     if not 0 <= order < math.inf:
         raise ArgumentError("order", order, "a number >= 0", "pass 0, 1 or 2")
+
+
+def _are_masses(masses: Tensor) -> bool:
+    return bool(((masses >= 0) & masses.isfinite()).all()) and bool(masses.sum() > 0)
 
 
 def _check_profile(

@@ -126,7 +126,8 @@ def fixed_points(
         starts: guesses; what lies far from all of them may be missed.
         scale: b > 1, the factor by which R coarsens.
         steps: most Newton steps from each start.
-        apart: points nearer than this, or than this share of their size, are one.
+        apart: points nearer than this, or than this share of their size, are one; so are those
+            nearer than the square root of 1e3 roundings, as multiple roots come no nearer.
 
     Raises:
         ArgumentError: no start came to a fixed point.
@@ -193,6 +194,7 @@ def _all(equation: _Equation, starts: Tensor, steps: int, apart: float) -> Fixed
         )
     if not 0 < apart < 1:
         raise ArgumentError("apart", apart, "in (0, 1)", "pass 1e-5")
+    apart = max(apart, math.sqrt(_rounding(starts)))
     found: list[Tensor] = []
     reached: list[int] = []
     for start in starts.detach():

@@ -145,15 +145,14 @@ class ScaleCohomology:
         """What a change of scale keeps of a structure.
 
         Args:
-            structure: a fixed point, whose scaling fields and their invariant ratios are given; or
-                m places, whose dimensions D_0, D_1 and D_2 are.
-            sizes: of boxes for places; by default eight halvings from an eighth of their extent.
+            structure: a fixed point of the block map, whose scaling fields and their invariant
+                ratios are given; or m places, whose dimensions D_0, D_1 and D_2 are.
+            sizes: of boxes for places; by default the first three to eight halvings of their
+                extent, as far as boxes hold eight points on average.
         """
         if isinstance(structure, FixedPoint):
             return self._fields(structure)
-        if not sizes:
-            extent = float((structure.amax(0) - structure.amin(0)).max())
-            sizes = [extent / 2**k for k in range(2, 8)]
+        sizes = sizes or _halvings(structure)
         found = []
         for name, order in (("box", 0.0), ("information", 1.0), ("correlation", 2.0)):
             fitted = box_dimension(structure, sizes, order=order)
@@ -173,9 +172,11 @@ class ScaleCohomology:
             ScaleInvariant(f"scaling field {i}", field.exponent, zero, field)
             for i, field in enumerate(fields)
         ]
-        for i, field in enumerate(fields[1:], 1):
-            ratio = partial(invariant_ratio, fields[0], field)
-            found.append(ScaleInvariant(f"ratio of fields 0 and {i}", zero, zero, ratio))
+        scaled = [i for i, field in enumerate(fields) if field.tells_scale]
+        for i in scaled[1:]:
+            ratio = partial(invariant_ratio, fields[scaled[0]], fields[i])
+            name = f"ratio of fields {scaled[0]} and {i}"
+            found.append(ScaleInvariant(name, zero, zero, ratio))
         return found
 
     def _step(self) -> BlockMap:
@@ -184,3 +185,11 @@ class ScaleCohomology:
                 "block_map", None, "a block map", "pass one: a beta function has none of its own"
             )
         return self.block_map
+
+
+def _halvings(places: Float[Tensor, "m n"]) -> list[float]:
+    # A little more than the extent, so that no box holds the last place alone.
+    extent = (1 + 1e-9) * float((places.amax(0) - places.amin(0)).max())
+    halvings = [extent / 2**k for k in range(1, 9)]
+    boxes = box_dimension(places, halvings).entropies.exp()
+    return halvings[: max(3, int((8 * boxes <= len(places)).sum()))]

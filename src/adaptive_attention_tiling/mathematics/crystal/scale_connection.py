@@ -48,7 +48,7 @@ class ScaleConnection(NamedTuple):
             ArgumentError: the matrix is singular to rounding.
         """
         spread = torch.linalg.svdvals(self.matrix.detach())
-        limit = len(self.matrix) * torch.finfo(self.matrix.dtype).eps
+        limit = self.matrix.shape[-1] * torch.finfo(self.matrix.dtype).eps
         if not bool((spread[..., -1] > limit * spread[..., 0]).all()):
             raise ArgumentError(
                 "connection",

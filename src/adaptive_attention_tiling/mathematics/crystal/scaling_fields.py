@@ -38,6 +38,11 @@ class ScalingField:
         """u(K) [*b] by the series, near K*; complex where the eigenvalue is."""
         return self.series(couplings)
 
+    @property
+    def tells_scale(self) -> bool:
+        """Whether u grows or falls by a power of scale: finite y unlike 0."""
+        return 1e-6 <= abs(float(self.exponent)) < math.inf
+
     def carried(self, block_map: BlockMap, couplings: Float[Tensor, "*b n"], steps: int) -> Tensor:
         """u(K) = lim eigenvalue^-n u(R^n(K)): far from K*, where the flow goes to K*.
 
@@ -84,19 +89,20 @@ def scaling_fields(block_map: BlockMap, fixed: FixedPoint, order: int = 3) -> li
     matrix = carleman_matrix(block_map, centre, order).detach()
     linear = matrix[1 : size + 1, 1 : size + 1]
     values, vectors = torch.linalg.eig(linear.mT)
-    if float(torch.linalg.svdvals(vectors).min()) < 1e-7:
+    # Rounding parts equal eigenvectors by the square root of eps.
+    if float(torch.linalg.svdvals(vectors).min()) < 8 * math.sqrt(torch.finfo(matrix.dtype).eps):
         raise ArgumentError(
             "fixed", "a Jacobian without a basis of eigenvectors", "a diagonalisable one", "move K*"
         )
     best = values.abs().argsort(descending=True)
     fields = []
-    for value, vector in zip(values[best], vectors.mT[best], strict=True):
+    exponents = fixed.exponents.detach()
+    for value, vector, exponent in zip(values[best], vectors.mT[best], exponents, strict=True):
         unit = _normalised(vector, real=bool(value.imag == 0))
         factor = complex(value) if unit.is_complex() else float(value.real)
         right = matrix[1 : size + 1, size + 1 :].mT.to(unit) @ unit
         rest = solve_homological(matrix, factor, right, size + 1, values, order)
         coefficients = torch.cat([torch.zeros_like(unit[:1]), unit, rest])
-        exponent = value.abs().log() * _log_scale(fixed)
         fields.append(ScalingField(value, exponent, PowerSeries(centre, order, coefficients)))
     return fields
 
@@ -105,13 +111,18 @@ def invariant_ratio(one: ScalingField, other: ScalingField, couplings: Tensor) -
     """|u_1|^(1 / y_1) / |u_2|^(1 / y_2) [*b], which no change of scale alters.
 
     Args:
-        one: of exponent y_1 unlike 0.
-        other: of exponent y_2 unlike 0.
+        one: of finite exponent y_1 unlike 0.
+        other: of finite exponent y_2 unlike 0.
         couplings: [*b, n].
     """
     for field in (one, other):
-        if abs(float(field.exponent)) < 1e-6:
-            raise ArgumentError("fields", "a marginal one", "y unlike 0", "take another field")
+        if not field.tells_scale:
+            raise ArgumentError(
+                "fields",
+                f"one of y = {float(field.exponent):.3g}, marginal or erased",
+                "finite y unlike 0",
+                "take another field",
+            )
     scales = [field(couplings).abs() ** (1 / field.exponent) for field in (one, other)]
     ratio: Tensor = scales[0] / scales[1]
     return ratio
@@ -122,10 +133,3 @@ def _normalised(vector: Tensor, real: bool) -> Tensor:
     turned = turned.real if real else turned
     unit: Tensor = turned / turned.norm()
     return unit
-
-
-def _log_scale(fixed: FixedPoint) -> float:
-    """1 / ln b, from an eigenvalue and its exponent."""
-    logs = fixed.eigenvalues.detach().abs().log()
-    best = int(torch.where(logs.isfinite(), logs.abs(), 0.0).argmax())
-    return float(fixed.exponents[best]) / float(logs[best]) if logs[best] else 1 / math.log(2)
