@@ -112,6 +112,7 @@ PATH = Graph(3, torch.tensor([[0, 1], [1, 2]]))
         (lambda: graph_ricci_flow(TWO), "graph: got several components"),
         (lambda: graph_ricci_flow(Graph(2, torch.zeros(0, 2).long())), "graph: got no edges"),
         (lambda: graph_ricci_flow(PATH, torch.tensor([1.0, 0.0])), "lengths: got 0.0"),
+        (lambda: graph_ricci_flow(PATH, torch.tensor([1.0, torch.inf])), "lengths: got inf"),
         (lambda: graph_ricci_flow(PATH, torch.ones(3)), r"lengths: got \[3\]"),
         (lambda: graph_ricci_flow(PATH, steps=0), "steps: got 0"),
         (lambda: graph_ricci_flow(PATH, step=-1.0), "step: got -1.0"),

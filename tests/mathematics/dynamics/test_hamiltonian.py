@@ -105,7 +105,7 @@ def test_order_on_the_pendulum(method, order):
     exact = split_orbit(
         lambda p: p, lambda q: -q.sin(), ONE, 0 * ONE, step=3 / 512, steps=512, method="yoshida4"
     )
-    for steps in (16, 32):
+    for steps in (12, 24):
         flow = system.flow(ONE, 0 * ONE, step=3 / steps, steps=steps, method=method)
         ends = [torch.cat([one.positions[-1], one.momenta[-1]]) for one in (flow, exact)]
         errors.append(float((ends[0] - ends[1]).norm()))
@@ -153,8 +153,29 @@ def test_steps_beyond_stability_grow_and_are_refused(method):
 def test_nothing_limits_a_step_where_nothing_swings():
     system = HamiltonianSystem(lambda q, p: (p.square() - q.square()).sum(-1) / 2)
     assert system.stability_limit(ONE, ONE) == math.inf
-    with pytest.raises(ArgumentError, match="step: got 2, expected one that keeps"):
-        system.flow(ONE, ONE, step=2, steps=420)
+    with pytest.raises(ArgumentError, match="step: got 1000, expected one that keeps"):
+        system.flow(ONE, ONE, step=1000, steps=60)
+
+
+def test_limits_of_masses_that_are_not_diagonal_and_of_batches():
+    stiff, inertia = tensor(2, 1, 1, 3).view(2, 2), tensor(3, -1, -1, 1).view(2, 2)
+    system = HamiltonianSystem(
+        lambda q, p: ((q @ stiff) * q).sum(-1) / 2 + ((p @ inertia) * p).sum(-1) / 2
+    )
+    fastest = float(torch.linalg.eigvals(inertia @ stiff).real.max().sqrt())
+    limit = system.stability_limit(tensor(0.1, 0.2), tensor(0.3, 0.1))
+    assert limit == pytest.approx(2 / fastest, rel=1e-12)
+    swings = HamiltonianSystem(pendulum)
+    places = tensor(3.0, 2.0, 0.5, 1.0).view(2, 2, 1)  # V'' = cos q
+    assert swings.stability_limit(places, places) == pytest.approx(2 / math.cos(0.5) ** 0.5)
+    assert swings.stability_limit(places[:0], places[:0]) == math.inf
+    turned = HamiltonianSystem(lambda q, p: -(4 * q.square() + p.square()).sum(-1) / 2)
+    assert turned.stability_limit(ONE, ONE) == pytest.approx(1)  # both signs turned swings too
+    # A mass of both signs has complex squares of frequencies, here +- 3^(1/2) i: no limit helps.
+    both = HamiltonianSystem(
+        lambda q, p: (q.square().sum(-1) + 4 * q.prod(-1) + (p * p * tensor(1, -1)).sum(-1)) / 2
+    )
+    assert both.stability_limit(tensor(0, 0), tensor(0, 0)) == math.inf
 
 
 def oscillator(q, p):
@@ -164,15 +185,15 @@ def oscillator(q, p):
 def test_exact_invariants_of_steps_on_the_oscillator():
     system, h = HamiltonianSystem(oscillator), 0.3
     q, p = tensor(1.0), tensor(0.5)
-    flow = system.flow(q, p, step=h, steps=60, method="symplectic_euler")
+    flow = system.flow(q, p, step=h, steps=20, method="symplectic_euler")
     kept = flow.momenta**2 + flow.positions**2 - h * flow.positions * flow.momenta
     torch.testing.assert_close(kept, kept[:1].expand_as(kept), rtol=1e-12, atol=0)
     assert float(kept[0]) == pytest.approx(1.1, abs=1e-15)
-    flow = system.flow(q, p, step=h, steps=60)
+    flow = system.flow(q, p, step=h, steps=20)
     kept = flow.momenta**2 + (1 - h * h / 4) * flow.positions**2
     torch.testing.assert_close(kept, kept[:1].expand_as(kept), rtol=1e-12, atol=0)
     assert float(kept[0]) == pytest.approx(1.2275, abs=1e-15)
-    flow = system.flow(q, p, step=h, steps=60, method="implicit_midpoint")
+    flow = system.flow(q, p, step=h, steps=20, method="implicit_midpoint")
     assert float(flow.energy_error) < 1e-12
 
 
@@ -198,8 +219,8 @@ def test_steps_are_symplectic_and_those_of_runge_kutta_are_not(method):
 def test_splittings_run_backwards_to_where_they_came_from():
     system = HamiltonianSystem(pendulum)
     for method in ("leapfrog", "yoshida4"):
-        flow = system.flow(ONE, 0.4 * ONE, step=0.1, steps=50, method=method)
-        back = system.flow(flow.positions[-1], flow.momenta[-1], step=-0.1, steps=50, method=method)
+        flow = system.flow(ONE, 0.4 * ONE, step=0.1, steps=20, method=method)
+        back = system.flow(flow.positions[-1], flow.momenta[-1], step=-0.1, steps=20, method=method)
         torch.testing.assert_close(back.positions[-1], ONE, rtol=0, atol=1e-13)
 
 
@@ -230,17 +251,17 @@ def test_a_batch_is_its_rows_and_flows_have_gradients():
     system = HamiltonianSystem(pendulum)
     q, p = torch.randn(2, 5, 1, dtype=torch.float64)
     flow = system.flow(q, p, step=0.1, steps=7)
-    for row in range(5):
+    for row in (0, 4):
         one = system.flow(q[row], p[row], step=0.1, steps=7)
         torch.testing.assert_close(flow.positions[:, row], one.positions)
 
     def end(q, p, strength):
         scaled = HamiltonianSystem(lambda a, b: (b**2 / 2 - strength * a.cos()).sum(-1))
-        found = scaled.flow(q, p, step=0.1, steps=3, method="yoshida4")
-        implicit = scaled.flow(q, p, step=0.1, steps=2, method="implicit_midpoint")
+        found = scaled.flow(q, p, step=0.1, steps=2, method="yoshida4")
+        implicit = scaled.flow(q, p, step=0.1, steps=1, method="implicit_midpoint")
         return found.positions[-1], found.energies[-1], implicit.momenta[-1]
 
-    inputs = (q[:2].requires_grad_(), p[:2].requires_grad_(), tensor(1.5).requires_grad_())
+    inputs = (q[:1].requires_grad_(), p[:1].requires_grad_(), tensor(1.5).requires_grad_())
     assert torch.autograd.gradcheck(end, inputs)
 
 
@@ -257,5 +278,11 @@ def test_bad_input_is_told():
         split_orbit(lambda p: p, lambda q: -q, ONE, ONE, step=1, steps=-1)
     with pytest.raises(ArgumentError, match=r"method: got 'verlet', expected one of \['leapfrog'"):
         split_orbit(lambda p: p, lambda q: -q, ONE, ONE, step=1, steps=1, method="verlet")
-    with pytest.raises(ArgumentError, match=r"momentum: got shape \[2\] beside .*\[1\]"):
+    with pytest.raises(ArgumentError, match="state: got second derivatives of H that are not"):
+        HamiltonianSystem(kepler).stability_limit(tensor(0, 0), tensor(1, 1))
+    with pytest.raises(ArgumentError, match=r"step: got -3.0, expected \|step\| < 2"):
+        HamiltonianSystem(pendulum).flow(0 * ONE, ONE, step=-3.0, steps=1)
+    with pytest.raises(ArgumentError, match=r"momentum: got torch.float32 .*torch.float64"):
+        system.compute_hamiltonian(ONE, ONE.float())
+    with pytest.raises(ArgumentError, match=r"momentum: got .* \[2\] beside .*\[1\]"):
         system.compute_hamiltonian(ONE, torch.ones(2).double())

@@ -142,6 +142,23 @@ def test_halves_of_the_logistic_map_have_its_exponent():
     assert float(exponent) == pytest.approx(math.log(2), abs=2e-3)
 
 
+def test_names_of_symbols_do_not_matter():
+    g = torch.Generator().manual_seed(4)
+    symbols = torch.randint(0, 3, (200,), generator=g)
+    found = block_entropies(symbols, 4)
+    # Products of such names with numbers of words leave 64 bits.
+    named = torch.tensor([0, 2**62 - 1, 2**63 - 1])[symbols]
+    for one, other in zip(found, block_entropies(named, 4), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_single_precision_may_round_past_the_box():
+    low, high = torch.tensor([0.1]), torch.tensor([0.7])
+    past = torch.nextafter(high, 2 * high)
+    found = ulam_chain(lambda x: torch.where(x < 0.4, past, low), low, high, 8)
+    assert found.measure().tolist() == pytest.approx([0.5, *[0] * 6, 0.5], abs=1e-6)
+
+
 def test_words_are_counted_as_by_hand():
     found = block_entropies(torch.tensor([[0, 1, 1, 0, 1]]), 3)
     shares = ([2 / 5, 3 / 5], [2 / 4, 1 / 4, 1 / 4], [1 / 3] * 3)  # 01 11 10 01; 011 110 101
@@ -170,6 +187,9 @@ def test_only_exponents_above_zero_count():
         (lambda: block_entropies(torch.tensor([0.5, 1.0]), 1), "symbols: got torch.float32"),
         (lambda: block_entropies(torch.tensor([-1, 1]), 1), "symbols: got none, or one below"),
         (lambda: block_entropies(torch.tensor([0, 1]), 3), "longest: got 3"),
+        (lambda: block_entropies(torch.tensor([0, 1]), 2.0), "longest: got 2.0"),
+        (lambda: ulam_chain(doubling, ZERO[:0], ONE[:0], 8), "low: got"),
+        (lambda: ulam_chain(doubling, ZERO.long(), ONE.long(), 8), "low: got .* floating"),
     ],
 )
 def test_what_has_no_measure_is_told(ask, message):

@@ -45,19 +45,19 @@ def test_order_comes_or_goes(coupling, limit):
     times = torch.linspace(0, 40, 41, dtype=DOUBLE)
     start = torch.complex(tensor(0.3), tensor(0.0))
     path = integrate(
-        lambda t, z: ott_antonsen_rate(z, coupling, 0.5), start, times, method="rk4", steps=8
+        lambda t, z: ott_antonsen_rate(z, coupling, 0.5), start, times, method="rk4", steps=2
     )
     end = path[-1].abs()
     assert float(end[0]) == pytest.approx(limit, abs=2e-2 if limit == 0 else 1e-9)
-    frequencies = lorentz_frequencies(2000, 0.5)
+    frequencies = lorentz_frequencies(1000, 0.5)
     # Fast ones average out; a bounded tail keeps the steps stable.
-    frequencies = frequencies.clamp(-20, 20)
+    frequencies = frequencies.clamp(-10, 10)
     generator = torch.Generator().manual_seed(1)
-    phases = 2 * math.pi * torch.rand(2000, dtype=DOUBLE, generator=generator)
-    phases = torch.where(torch.arange(2000) % 10 < 3, 0.0, phases)  # |Z| = 0.3 at first
+    phases = 2 * math.pi * torch.rand(1000, dtype=DOUBLE, generator=generator)
+    phases = torch.where(torch.arange(1000) % 10 < 3, 0.0, phases)  # |Z| = 0.3 at first
     times = torch.linspace(0, 40, 161, dtype=DOUBLE)
     orbit = integrate(
-        lambda t, x: kuramoto_rate(x, frequencies, coupling), phases, times, method="rk4", steps=4
+        lambda t, x: kuramoto_rate(x, frequencies, coupling), phases, times, method="rk4", steps=2
     )
     later = phase_coherence(orbit[-40:]).abs().mean()
     assert float(later) == pytest.approx(limit, abs=0.04)

@@ -31,7 +31,7 @@ def chain_laplacian(
     Source: finite volumes, Eymard, Gallouet and Herbin, Handbook of Numerical Analysis 7 (2000),
     section 5.
     """
-    _check_lengths(lengths)
+    _check_lengths(values, lengths)
     flux = values.diff(dim=-1) / distances(lengths)
     return (pad(flux, (0, 1)) - pad(flux, (1, 0))) / lengths
 
@@ -69,11 +69,7 @@ def relaxation_diffusion_step(
     """
     _check(values, source, step, diffusion, rate)
     lengths = torch.ones_like(values) if lengths is None else lengths
-    _check_lengths(lengths)
-    if lengths.shape[-1] != values.shape[-1]:
-        raise ArgumentError(
-            "lengths", list(lengths.shape), f"{values.shape[-1]} cells last", "pass one a cell"
-        )
+    _check_lengths(values, lengths)
     tie = step * diffusion / distances(lengths)
     own = lengths * (1 + step * rate) + pad(tie, (1, 0)) + pad(tie, (0, 1))
     return solve_tridiagonal(own, -tie, lengths * (values + step * rate * source))
@@ -82,19 +78,29 @@ def relaxation_diffusion_step(
 def _check(
     values: Tensor, source: Tensor, step: float, diffusion: float | Tensor, rate: float | Tensor
 ) -> None:
-    if values.dim() < 1 or values.shape[-1] != source.shape[-1]:
+    if values.dim() < 1 or values.shape[-1] == 0:
+        raise ArgumentError("values", list(values.shape), "[*b, m], m >= 1", "pass a chain")
+    if source.dim() < 1 or values.shape[-1] != source.shape[-1]:
         raise ArgumentError(
             "source", list(source.shape), f"as many cells as values {list(values.shape)}", "cut it"
         )
     if not 0 < step < math.inf:
         raise ArgumentError("step", step, "a finite number > 0", "pass step=1.0")
     for name, given in (("diffusion", diffusion), ("rate", rate)):
-        if not bool(torch.as_tensor(given).detach().ge(0).all()):
-            raise ArgumentError(name, given, "numbers >= 0", "diffusion has no way back")
+        numbers = torch.as_tensor(given).detach()
+        if not bool((numbers.ge(0) & numbers.isfinite()).all()):
+            raise ArgumentError(name, given, "finite numbers >= 0", "diffusion has no way back")
+        if numbers.dim() and numbers.shape[-1] not in (1, values.shape[-1]):
+            raise ArgumentError(
+                name, list(numbers.shape), f"one number, or {values.shape[-1]} last", "pass one"
+            )
 
 
-def _check_lengths(lengths: Tensor) -> None:
-    if not bool((lengths.detach() > 0).all()):
+def _check_lengths(values: Tensor, lengths: Tensor) -> None:
+    if lengths.dim() < 1 or lengths.shape[-1] != values.shape[-1]:
         raise ArgumentError(
-            "lengths", float(lengths.detach().min()), "numbers > 0", "drop empty cells"
+            "lengths", list(lengths.shape), f"{values.shape[-1]} cells last", "pass one a cell"
         )
+    wrong = lengths.detach()[~((lengths > 0) & lengths.isfinite())]
+    if len(wrong):
+        raise ArgumentError("lengths", float(wrong[0]), "finite numbers > 0", "drop empty cells")

@@ -94,19 +94,31 @@ class HamiltonianSystem:
 
         reach / omega, omega^2 the largest eigenvalue of T''(p) V''(q) over the batch, and reach
         that of the method: 2 for "leapfrog". Infinite where nothing swings.
+
+        Raises:
+            ArgumentError: no splitting; second derivatives of H that are not finite.
         """
         _check(state, momentum)
         if method not in SPLITTINGS:
             raise ArgumentError(
                 "method", repr(method), f"one of {sorted(SPLITTINGS)}", "others have no such limit"
             )
+        if state.numel() == 0:
+            return math.inf
         rows = state.detach().reshape(-1, state.shape[-1])
         moving = momentum.detach().reshape_as(rows)
         bent = torch.func.vmap(torch.func.hessian(self.hamiltonian, argnums=0))(rows, moving)
         inertia = torch.func.vmap(torch.func.hessian(self.hamiltonian, argnums=1))(rows, moving)
-        squares = torch.linalg.eigvals((inertia @ bent).detach()).real
-        fastest = float(squares.max()) if squares.numel() else 0.0
-        return stability_reach(method) / math.sqrt(fastest) if fastest > 0 else math.inf
+        matrix = (inertia @ bent).detach()
+        if not bool(matrix.isfinite().all()):
+            raise ArgumentError(
+                "state", "second derivatives of H that are not finite", "a state where H is smooth",
+                "begin elsewhere",
+            )  # fmt: skip
+        squares = torch.linalg.eigvals(matrix)
+        fastest, rounding = float(squares.real.max()), torch.finfo(matrix.dtype).eps
+        swings = fastest > 4 * rounding * float(squares.abs().max())
+        return stability_reach(method) / math.sqrt(fastest) if swings else math.inf
 
     def flow(
         self,
@@ -167,7 +179,7 @@ class HamiltonianSystem:
             raise ArgumentError(
                 "step",
                 step,
-                f"less than {limit:.6g}, beyond which {method} lets small swings grow",
+                f"|step| < {limit:.6g}, beyond which {method} lets small swings grow",
                 "take smaller steps, or method='implicit_midpoint'",
             )
 
@@ -190,10 +202,11 @@ class HamiltonianSystem:
 
 
 def _check(state: Tensor, momentum: Tensor) -> None:
-    if state.shape != momentum.shape or state.dim() < 1 or not state.is_floating_point():
+    alike = state.shape == momentum.shape and state.dtype == momentum.dtype
+    if not alike or state.dim() < 1 or not state.is_floating_point():
         raise ArgumentError(
             "momentum",
-            f"shape {list(momentum.shape)} beside {state.dtype} {list(state.shape)}",
+            f"{momentum.dtype} {list(momentum.shape)} beside {state.dtype} {list(state.shape)}",
             "positions and momenta, floating, [*b, n]",
             "pass one momentum for each position",
         )

@@ -94,7 +94,8 @@ def ulam_chain(
     image = step(places.reshape(-1, axes)).detach()
     if image.shape != (cells.shape[0] * len(inside), axes):
         raise ArgumentError("step", f"a result {list(image.shape)}", "[m, d] to [m, d]", "mend it")
-    slack = 1e-9 * (high - low)
+    rounding = torch.finfo(low.dtype).eps
+    slack = 1e-9 * (high - low) + 4 * rounding * torch.maximum(low.abs(), high.abs())
     if not bool(((image >= low - slack) & (image <= high + slack)).all()):
         raise ArgumentError(
             "step", "a map that leaves the box", "one from the box to itself", "widen the box"
@@ -109,9 +110,10 @@ def ulam_chain(
 
 
 def _widths(low: Tensor, high: Tensor, boxes: int, samples: int) -> Tensor:
-    if low.dim() != 1 or low.shape != high.shape or not bool((low < high).all()):
+    shape = low.dim() == 1 and low.shape == high.shape and len(low) > 0
+    if not shape or not low.is_floating_point() or not bool((low < high).all()):
         raise ArgumentError(
-            "low", f"{low.tolist()} below {high.tolist()}", "two corners [d]", "low < high"
+            "low", f"{low.tolist()} below {high.tolist()}", "two floating corners [d]", "low < high"
         )
     for name, number, least in (("boxes", boxes, 2), ("samples", samples, 1)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

@@ -45,14 +45,15 @@ def block_entropies(symbols: Int[Tensor, "*b t"], longest: int) -> BlockEntropie
     rows = symbols.reshape(-1, symbols.shape[-1]).long()
     if rows.numel() == 0 or bool((rows < 0).any()):
         raise ArgumentError("symbols", "none, or one below 0", "numbers >= 0", "count from 0")
-    if isinstance(longest, bool) or not 1 <= longest <= rows.shape[1]:
+    whole = isinstance(longest, int) and not isinstance(longest, bool)
+    if not whole or not 1 <= longest <= rows.shape[1]:
         raise ArgumentError("longest", longest, f"1 to {rows.shape[1]}", "take shorter words")
     found, seen = [], []
     word = torch.zeros_like(rows)
-    alphabet = int(rows.max()) + 1
+    # Symbols and words are numbered anew, so that numbers stay below the square of the sample.
+    letters, rows = rows.unique(return_inverse=True)
     for length in range(1, longest + 1):
-        # Words seen so far are numbered anew, so that numbers stay small.
-        grown = word[:, : rows.shape[1] - length + 1] * alphabet + rows[:, length - 1 :]
+        grown = word[:, : rows.shape[1] - length + 1] * len(letters) + rows[:, length - 1 :]
         _, word, counts = grown.unique(return_inverse=True, return_counts=True)
         share = counts.double() / counts.sum()
         found.append(-(share * share.log()).sum())

@@ -105,16 +105,17 @@ def path_lengths(graph: Graph, lengths: Float[Tensor, " m"]) -> Float[Tensor, "n
 
 
 def _shortest(graph: Graph, lengths: Tensor) -> NDArray[np.float64]:
-    wrong = lengths.shape != graph.weights.shape
-    if wrong or not bool(((lengths > 0) & lengths.isfinite()).all()):
+    given = lengths.detach()
+    wrong, odd = given.shape != graph.weights.shape, given[~((given > 0) & given.isfinite())]
+    if wrong or len(odd):
         raise ArgumentError(
-            "lengths", list(lengths.shape) if wrong else float(lengths.min()),
+            "lengths", list(given.shape) if wrong else float(odd[0]),
             f"{len(graph.edges)} finite numbers > 0", "pass one length an edge",
         )  # fmt: skip
     found = np.full((graph.nodes, graph.nodes), np.inf)
     np.fill_diagonal(found, 0.0)
     first, second = graph.edges.cpu().numpy().T
-    found[first, second] = found[second, first] = lengths.detach().double().cpu().numpy()
+    found[first, second] = found[second, first] = given.double().cpu().numpy()
     for between in range(graph.nodes):
         np.minimum(found, found[:, between, None] + found[between], out=found)
     return found
