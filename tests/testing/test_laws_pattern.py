@@ -164,6 +164,40 @@ def test_a_rate_is_compared_with_its_bound(growth, good):
     assert found.measured == pytest.approx(growth, rel=1e-9)
 
 
+def test_stripes_in_single_precision_are_as_stable():
+    grid, flow, pattern = stripes()
+    moved = -grid.coordinates().sin()
+    for kick in (1e-3 * moved, 1e-3 * noise(16, 1), 1e-6 * moved):
+        assert stable(flow, pattern.float(), kick.float(), 5.0, step=0.5)
+    assert not stable(flow, pattern.float() * 1.001, moved.float(), 5.0, step=0.5)
+    none = torch.zeros(16, 1)
+    assert not stable(flow, none, 1e-3 * moved.float(), 5.0, step=0.5)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-12, 1e-15])
+def test_a_small_push_is_not_lost_in_rounding(size):
+    grid, flow, pattern = stripes()
+    assert stable(flow, pattern, -size * grid.coordinates().sin(), 5.0, step=0.5)
+    found = stable(flow, 0 * pattern, size * grid.coordinates().cos(), 5.0, step=0.5)
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("growth", "turning"), [(-27.9, 0.0), (-100.0, 0.0), (0.05, 20.0)], ids=str
+)
+def test_steps_that_are_too_long_for_a_rate_are_told(growth, turning):
+    # By steps of 0.1 what falls at 27.9 grows, and what turns by 20 and grows falls.
+    matrix = torch.tensor([[growth, -turning], [turning, growth]], dtype=DOUBLE)
+    rest, kick = torch.zeros(2, dtype=DOUBLE), torch.ones(2, dtype=DOUBLE)
+
+    def judge(step, time):
+        return stable(lambda u: u @ matrix.mT, rest, kick, time, step=step)
+
+    with pytest.raises(ArgumentError, match="step: got"):
+        judge(0.1, 0.2)
+    assert bool(judge(0.01, 0.04)) is (growth < 0)
+
+
 def test_transient_growth_ends_in_more_rounds():
     shear = torch.tensor([[-1.0, 20.0], [0.0, -2.0]], dtype=DOUBLE)
 
@@ -221,6 +255,20 @@ def test_a_square_has_its_eight_symmetries():
     wheel = sum(g(noise(5, 5)) for g in TURNS)
     assert symmetric(wheel, TURNS)
     assert not symmetric(wheel, SQUARE)
+
+
+def test_rounding_is_that_of_the_constant_a_pattern_sits_on():
+    def thirds(u):
+        return (u.roll(8) * 3) / 3
+
+    wave = (torch.arange(16) * math.pi / 4).cos()
+    assert symmetric(1e2 + 1e-2 * wave, [thirds], group_axioms=False)
+    broken = wave.clone()
+    broken[3] += 0.5
+    assert not symmetric(1e2 + 1e-2 * broken, [thirds], group_axioms=False)
+    # The group itself is looked at on a tensor without one.
+    off = [lambda u: u, lambda u: u.roll(8) * (1 + 1e-4)]
+    assert not symmetric(1e2 + 1e-2 * wave, off)
 
 
 @pytest.mark.parametrize(("change", "good"), [(0.9e-9, True), (1.1e-9, False), (math.nan, False)])
@@ -338,6 +386,19 @@ def test_a_change_of_scale_is_compared_number_by_number(change, good, size):
     assert found.where == "entry 0"
 
 
+def test_couplings_that_vanish_do_so_by_rounding():
+    fixed = torch.tensor([0.3, 0.0], dtype=DOUBLE)
+
+    def block_map(k, away=1e-18):
+        return fixed + 0.5 * (k - fixed) + away * torch.tensor([0.0, 1.0], dtype=DOUBLE)
+
+    assert scaled(fixed, block_map)
+    assert not scaled(fixed, functools.partial(block_map, away=1e-12))
+    near = fixed + torch.tensor([3e-7, 0.0], dtype=DOUBLE)
+    assert not scaled(near, block_map)
+    assert scaled(near, block_map, tolerance=1e-6)
+
+
 def test_golden_feigenbaum_function():
     c = feigenbaum_function()
     powers = torch.arange(1, len(c) + 1)
@@ -444,6 +505,13 @@ GROUP = symmetry_operations(*DIAMOND)
         ("rounds", lambda: PatternValidation(rounds=0)),
         ("rest", lambda: PatternValidation(rest=-1.0)),
         ("tolerance", lambda: PatternValidation(tolerance=math.nan)),
+        ("pattern", lambda: stable(bistable, [0.0], ONES, 1.0)),
+        ("pattern", lambda: stable(bistable, ONES * math.nan, ONES, 1.0)),
+        ("perturbation", lambda: stable(bistable, ONES, math.nan * ONES, 1.0)),
+        ("pattern", lambda: symmetric(ONES.long(), TURNS)),
+        ("pattern", lambda: symmetric(ONES + 1j, TURNS)),
+        ("symmetry_group", lambda: symmetric(noise(3, 4), TURNS)),
+        ("pattern", lambda: scaled(ONES.long(), ising_decimation)),
         ("symmetry_group", lambda: symmetric(ONES, [])),
         ("symmetry_group", lambda: symmetric(ONES, [1, 2])),
         ("symmetry_group", lambda: symmetric(ONES, "group")),

@@ -15,6 +15,25 @@ from ...mathematics.runge_kutta import integrate
 Dynamics = PatternDynamics | SemilinearFlow | Callable[[Tensor], Tensor]
 
 
+def checked_fields(pattern: Tensor, perturbation: Tensor) -> tuple[Tensor, Tensor]:
+    """The pattern and its perturbation, detached.
+
+    Raises:
+        ArgumentError: other than two finite tensors of one shape, the second not 0.
+    """
+    for name, field in (("pattern", pattern), ("perturbation", perturbation)):
+        real = isinstance(field, Tensor) and field.is_floating_point() and field.numel()
+        if not real or not bool(field.isfinite().all()):
+            got = list(field.shape) if isinstance(field, Tensor) else type(field).__name__
+            raise ArgumentError(name, got, "a tensor of finite real numbers", "pass a field")
+    if perturbation.shape != pattern.shape or not bool((perturbation != 0).any()):
+        raise ArgumentError(
+            "perturbation", list(perturbation.shape), f"other than 0, {list(pattern.shape)}",
+            "pass a like field",
+        )  # fmt: skip
+    return pattern.detach(), perturbation.detach()
+
+
 def time_map(dynamics: Dynamics | None, time: float, step: float) -> Callable[[Tensor], Tensor]:
     """The state after a time, of the state: by the system's own steps, or by rk4 of a rate."""
     if not 0 < time < math.inf:
@@ -56,12 +75,26 @@ def linear_rate(
     return sum(last) / (len(last) * time)
 
 
+def check_step(rate: float, finer: float, step: float) -> None:
+    """Raise an ArgumentError unless half of the step has the same rate, to a twentieth."""
+    if abs(rate - finer) > 0.05 * max(abs(rate), abs(finer)) + 1e-6:
+        raise ArgumentError(
+            "step", f"{step}, a rate of {rate:.3g}", f"{finer:.3g}, as with half of it",
+            "pass PatternValidation(step=...) that the integrator can take",
+        )  # fmt: skip
+
+
 def full_rate(
     advance: Callable[[Tensor], Tensor], pattern: Tensor, end: Tensor, change: Tensor, time: float
 ) -> float:
-    """ln(|u after - end| / |u - pattern|) / time, u the pattern with the perturbation."""
+    """ln(|u after - end| / |u - pattern|) / time, u the pattern with the perturbation.
+
+    Of the first difference 64 roundings of the pattern are none of its doing.
+    """
+    rounding = 64 * torch.finfo(pattern.dtype).eps * torch.linalg.vector_norm(pattern)
     with torch.no_grad():
         apart = torch.linalg.vector_norm(advance(pattern + change) - end)
+        apart = torch.where(apart > rounding, apart - rounding, 0 * apart)
     before = torch.linalg.vector_norm(change)
     return float((apart / before).log()) / time
 

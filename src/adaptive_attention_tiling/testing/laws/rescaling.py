@@ -36,8 +36,10 @@ def before_and_after(
         ArgumentError: another kind; values of another shape; a transformation that changes nothing,
             of which every pattern would be a fixed point, or a function that is 0.
     """
-    if not callable(pattern) and not isinstance(pattern, Tensor):
-        raise ArgumentError("pattern", type(pattern).__name__, "a tensor or function", "pass one")
+    whole = isinstance(pattern, Tensor) and not pattern.is_floating_point()
+    if whole or not (callable(pattern) or isinstance(pattern, Tensor)):
+        got = pattern.dtype if isinstance(pattern, Tensor) else type(pattern).__name__
+        raise ArgumentError("pattern", got, "a tensor of real numbers or a function", "pass one")
     if isinstance(transformation, Rescaling):
         return _rescaled(pattern, transformation, _checked(points))
     if not callable(transformation):

@@ -67,16 +67,28 @@ def moved(pattern: Tensor | Crystal, group: Group, seed: int) -> Moved:
             "symmetry_group", f"{type(group).__name__} beside {type(pattern).__name__}", _KINDS,
             "pass one of these",
         )  # fmt: skip
+    if not pattern.is_floating_point() or not pattern.numel():
+        raise ArgumentError(
+            "pattern", f"{pattern.dtype} {list(pattern.shape)}", "real numbers, one or more",
+            "convert it, and stack real and imaginary parts",
+        )  # fmt: skip
     maps = _maps(pattern, group)
     generator = torch.Generator().manual_seed(seed)
     probe = torch.randn(pattern.shape, generator=generator, dtype=torch.float64).to(pattern)
-    images = torch.stack([apply(probe) for apply in maps]).flatten(1)
-    twice = torch.stack(
-        [torch.stack([late(early(probe)) for late in maps]) for early in maps]
-    ).flatten(2)
+    once = [apply(probe) for apply in maps]
+    if any(image.shape != probe.shape for image in once):
+        raise ArgumentError(
+            "symmetry_group", f"images {[list(image.shape) for image in once]}",
+            f"{list(probe.shape)} each", "keep the pattern's shape",
+        )  # fmt: skip
+    images = torch.stack(once).flatten(1)
+    # One product at a time: all of them at once would be s * s * s patterns.
+    nearest, inverses = probe.new_empty(len(maps), len(maps)), probe.new_empty(len(maps))
+    for row, image in enumerate(once):
+        twice = torch.stack([late(image) for late in maps]).flatten(1)
+        nearest[row] = torch.stack([_apart(product, images).amin() for product in twice])
+        inverses[row] = _apart(twice, probe.flatten()).amin()
     unit = _spread(probe)
-    nearest = _apart(twice[:, :, None], images).amin(-1)
-    inverses = _apart(twice, probe.flatten()).amin(-1)
     away = torch.stack([_apart(apply(pattern).flatten(), pattern.flatten()) for apply in maps])
     return Moved(
         away / _spread(pattern), _apart(images, probe.flatten()).amin() / unit, nearest / unit,
@@ -108,6 +120,18 @@ def _maps(
 
 def _apart(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).abs().amax(-1)
+
+
+def roundings_of(pattern: Tensor | Crystal) -> tuple[float, float]:
+    """64 roundings, in units of the spread, of the pattern's largest entry and of one like it.
+
+    Of a crystal there are none, and none of what is not finite.
+    """
+    if isinstance(pattern, Crystal):
+        return 0.0, 0.0
+    one = 64 * torch.finfo(pattern.dtype).eps
+    share = float(pattern.abs().max() / _spread(pattern))
+    return one * max(share, 1.0) if math.isfinite(share) else one, one
 
 
 def _spread(pattern: Tensor) -> Tensor:
