@@ -209,6 +209,20 @@ def test_effective_action():
     torch.testing.assert_close((near[0] - near[1]) / 2e-4, source[0, 0], rtol=1e-6, atol=1e-7)
 
 
+def test_a_mean_between_wells_has_a_source():
+    """From the narrow well at 0, Newton's steps overshoot into the wide ones at -2 and 2."""
+    grid = GridPathIntegral(
+        lambda x: (x * (x.square() - 4)).square()[..., 0] / 4 + x.square()[..., 0] / 2,
+        dimensions=1, half_width=3.2, points=18,
+    )  # fmt: skip
+    source = grid.effective_action(real([1.0]), 0.25, 6)[1]
+    tilted = GridPathIntegral(
+        lambda x: grid.potential(x) - x @ source, dimensions=1, half_width=3.2, points=18
+    )
+    mean = tilted.correlation_function([line(0)], [0.0], 0.25, 6)
+    assert abs(float(mean) - 1) < 1e-10
+
+
 def test_real_time_keeps_norms_and_moves_packets_classically():
     shifted = torch.exp(-(PLANE.places - real([1.0, -0.5])).square().sum(-1) / 2) / math.sqrt(
         math.pi
@@ -304,7 +318,18 @@ MISUSED = {
     "real time": (lambda: PLANE.propagator(FLAT, FLAT, 1j, 4), "time: got 1j"),
     "backwards": (lambda: PLANE.evolve(PLANE.places[..., 0], -1.0, 4), "time: got -1.0"),
     "no steps": (lambda: PLANE.evolve(PLANE.places[..., 0], 1.0, 0), "slices: got 0"),
-    "wave": (lambda: PLANE.evolve(FLAT, 1.0, 4), r"wave: got \[2\]"),
+    "wave": (lambda: PLANE.evolve(FLAT, 1.0, 4), r"wave: got torch.float64 \[2\]"),
+    "precision": (lambda: PLANE.evolve(torch.ones(21, 21), 1.0, 4), "wave: got torch.float32"),
+    "dtype": (
+        lambda: GridPathIntegral(coupled, dimensions=2, dtype=torch.complex64),
+        "dtype: got torch.complex64",
+    ),
+    "never": (lambda: PLANE.correlation_function([line(0)], [math.nan], 1.0, 4), "times: got"),
+    "endless": (lambda: PLANE.propagator(FLAT, FLAT, math.inf, 4), "time: got inf"),
+    "operator": (
+        lambda: PLANE.correlation_function([lambda x: x], [0.0], 0.5, 4),
+        r"operators: got \[21, 21, 2\]",
+    ),
     "field": (lambda: PLANE.effective_action(FLAT[:1], 1.0, 4), r"field: got \[1\]"),
     "out of reach": (
         lambda: GridPathIntegral(coupled, dimensions=2, half_width=4.0, points=10).effective_action(

@@ -192,8 +192,23 @@ MISUSED = {
     "points": (lambda: PathIntegralFramework(harmonic, points=3), "points: got 3"),
     "infinite": (
         lambda: PathIntegralFramework(lambda x: 0 / (x - x)).spectrum(),
-        "potential: got NaN",
+        r"potential: got \[128\], or not finite",
     ),
+    "shape": (
+        lambda: PathIntegralFramework(lambda x: x[:, None]).sliced_partition_function(1.0, 4),
+        r"potential: got \[128, 1\]",
+    ),
+    "operator": (
+        lambda: OSCILLATOR.correlation_function([lambda x: x[:3]], [0.0], 1.0),
+        r"operators: got \[3\]",
+    ),
+    "dtype": (lambda: PathIntegralFramework(harmonic, dtype=torch.int64), "dtype: got torch.int64"),
+    "weight": (lambda: PathIntegralFramework(harmonic, mass=math.inf), "mass: got inf"),
+    "width": (lambda: PathIntegralFramework(harmonic, half_width=math.inf), "points: got 128 up"),
+    "endless": (lambda: OSCILLATOR.propagator(X, Y, math.inf), "time: got inf"),
+    "no frequency": (lambda: mehler_kernel(X, Y, 1.0, frequency=math.nan), "time: got 1.0 with fr"),
+    "no time": (lambda: mehler_kernel(X, Y, math.nan), "time: got nan"),
+    "subnormal": (lambda: OSCILLATOR.partition_function(1e-310), "temperature: got 1e-310"),
     "temperature": (lambda: OSCILLATOR.partition_function(0.0), "temperature: got 0.0"),
     "leaves": (
         lambda: OSCILLATOR.partition_function(real([1.0, 12.0])),

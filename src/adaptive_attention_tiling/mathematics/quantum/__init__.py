@@ -62,7 +62,8 @@ from .measurement import (
     robertson_schroedinger,
     variance,
 )
-from .path_integral import PathIntegralFramework, mehler_kernel
+from .mehler import mehler_kernel
+from .path_integral import PathIntegralFramework
 from .path_integral_grid import GridPathIntegral
 from .path_sampling import SampledPaths, sample_paths
 from .preparation import (

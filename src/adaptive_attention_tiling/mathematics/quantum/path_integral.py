@@ -9,17 +9,23 @@ with the error of order N^-2 that a discretised path integral has.
 
 from __future__ import annotations
 
-import cmath
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-
-Potential = Callable[[Tensor], Tensor]
+from .sinc_grid import (
+    Potential,
+    check_ends,
+    check_grid_dtype,
+    check_positive,
+    inverse_temperature,
+    sampled,
+    sinc_kinetic,
+)
 
 
 class PathIntegralFramework:
@@ -47,9 +53,9 @@ class PathIntegralFramework:
         points: int = 128,
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        if not mass > 0:
-            raise ArgumentError("mass", mass, "a number above 0", "pass mass=1.0")
-        if not half_width > 0 or points < 8:
+        check_positive("mass", mass)
+        check_grid_dtype(dtype)
+        if not 0 < half_width < math.inf or points < 8:
             raise ArgumentError(
                 "points", f"{points} up to {half_width}", "at least 8 up to a width > 0", "add some"
             )
@@ -78,7 +84,7 @@ class PathIntegralFramework:
 
         Feynman and Hibbs (1965), chapters 2 and 10.
         """
-        _check_positive("duration", duration)
+        check_positive("duration", duration)
         if path.dim() < 1 or path.shape[-1] < 2:
             raise ArgumentError("path", list(path.shape), "[..., n], n >= 2", "add points")
         if periodic:
@@ -99,9 +105,7 @@ class PathIntegralFramework:
         scattering (1992), equation A7.
         """
         kinetic = sinc_kinetic(self.grid, self.mass)
-        values = self.potential(self.grid)
-        if not bool(values.detach().isfinite().all()):
-            raise ArgumentError("potential", "NaN or infinity", "finite values", "narrow the grid")
+        values = self._on_grid("potential", self.potential)
         if source is not None:
             values = values - source[..., None] * self.grid
         return kinetic + torch.diag_embed(values)
@@ -133,7 +137,7 @@ class PathIntegralFramework:
 
         Feynman and Hibbs (1965), chapter 4.
         """
-        if not complex(time).real > 0:
+        if not 0 < complex(time).real < math.inf:
             raise ArgumentError(
                 "time", time, "a real part above 0", "add a damping to real times, i T + eta"
             )
@@ -178,7 +182,7 @@ class PathIntegralFramework:
                 "use more points or fewer slices",
             )
         gap = self.grid[:, None] - self.grid
-        half = torch.exp(-step / 2 * self.potential(self.grid))
+        half = torch.exp(-step / 2 * self._on_grid("potential", self.potential))
         matrix = torch.exp(-self.mass * gap.square() / (2 * step)) * half[:, None] * half
         matrix = matrix * (self.spacing * math.sqrt(self.mass / (2 * math.pi * step)))
         values, vectors = torch.linalg.eigh(matrix)
@@ -212,7 +216,8 @@ class PathIntegralFramework:
         order = sorted(range(len(times)), key=lambda k: times[k])
         product, now = torch.eye(len(values), dtype=values.dtype, device=values.device), 0.0
         for k in order:
-            matrix = vectors.mT @ (operators[k](self.grid)[:, None] * vectors)
+            operator = self._on_grid("operators", operators[k])
+            matrix = vectors.mT @ (operator[:, None] * vectors)
             product = matrix @ (torch.exp(-(times[k] - now) * lifted)[:, None] * product)
             now = times[k]
         total = (torch.exp(-(beta - now) * lifted) * product.diagonal()).sum()
@@ -273,79 +278,8 @@ class PathIntegralFramework:
         kernel = torch.where(flat, beta * weights[..., None, :], drop / torch.where(flat, 1.0, gap))
         return mean, (kernel * matrix.square()).sum((-2, -1)) - beta * mean.square()
 
+    def _on_grid(self, name: str, function: Potential) -> Tensor:
+        return sampled(name, function, self.grid, self.grid.shape)
+
     def _interpolate(self, place: Tensor) -> Tensor:
         return torch.sinc((place[..., None] - self.grid) / self.spacing)
-
-
-def mehler_kernel(
-    initial: Float[Tensor, "*b"],
-    final: Float[Tensor, "*b"],
-    time: float | complex,
-    *,
-    mass: float = 1.0,
-    frequency: float = 1.0,
-) -> Complex[Tensor, "*b"]:
-    """K = sqrt(m w / 2 pi sinh wt) exp(-m w ((x^2 + y^2) cosh wt - 2 x y) / 2 sinh wt).
-
-    The harmonic oscillator's propagator at Euclidean time t; t = i T + 0 is real time T, up to
-    T = pi / w (beyond it the root has another sign). frequency = 0 is the free particle.
-
-    Feynman and Hibbs (1965), problem 3-8 and chapter 10.
-    """
-    _check_positive("mass", mass)
-    moment = complex(time)
-    if frequency < 0 or moment == 0 or moment.real < 0:
-        raise ArgumentError(
-            "time",
-            f"{time} with frequency {frequency}",
-            "Re t >= 0, frequency >= 0",
-            "turn time around",
-        )
-    if frequency == 0:
-        scale = mass / moment
-        exponent = -scale / 2 * (initial - final).square()
-    else:
-        angle = frequency * moment
-        sine, cosine = cmath.sinh(angle), cmath.cosh(angle)
-        scale = mass * frequency / sine
-        exponent = -scale / 2 * ((initial.square() + final.square()) * cosine - 2 * initial * final)
-    return (scale / (2 * math.pi)) ** 0.5 * torch.exp(exponent)
-
-
-def sinc_kinetic(grid: Float[Tensor, " g"], mass: float) -> Float[Tensor, "g g"]:
-    """p^2 / 2 m in sinc functions: T_ij = (-1)^(i-j) / (2 m h^2) (pi^2 / 3, or 2 / (i - j)^2).
-
-    Colbert and Miller (1992), equation A7.
-    """
-    gap = torch.arange(len(grid), device=grid.device)
-    gap = gap[:, None] - gap
-    square = torch.where(gap == 0, 1, gap.square()).to(grid.dtype)
-    sign = 1 - 2 * (gap % 2).to(grid.dtype)
-    spacing = float(grid[-1] - grid[0]) / (len(grid) - 1)
-    return sign * torch.where(gap == 0, math.pi**2 / 3, 2 / square) / (2 * mass * spacing**2)
-
-
-def check_ends(density: Float[Tensor, "*b"], dimensions: int) -> None:
-    """Raise an ArgumentError if the last axes hold a density that is 1e-4 of its most at an end."""
-    most = density.flatten(-dimensions).amax(-1)
-    for a in range(-dimensions, 0):
-        ends = density.movedim(a, 0)[[0, -1]].movedim(0, -1)
-        if not bool((ends.flatten(-dimensions).amax(-1) <= 1e-4 * most).all()):
-            raise ArgumentError(
-                "half_width",
-                f"paths that leave the grid along axis {a + dimensions}",
-                "a density that dies away inside",
-                "widen the grid, or lower the temperature",
-            )
-
-
-def inverse_temperature(temperature: float | Tensor, like: Tensor) -> Tensor:
-    found = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
-    if not bool(((found.detach() > 0) & found.detach().isfinite()).all()):
-        raise ArgumentError("temperature", temperature, "numbers above 0", "pass temperature=1.0")
-    return 1 / found
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ArgumentError(name, value, "a number above 0", f"pass {name}=1.0")

@@ -15,11 +15,19 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .path_integral import Potential, check_ends, inverse_temperature
+from .legendre import source_of_mean
+from .product_spectrum import product_spectrum
+from .sinc_grid import (
+    Potential,
+    check_ends,
+    check_grid_dtype,
+    check_positive,
+    checked_time,
+    for_each,
+    inverse_temperature,
+    sampled,
+)
 from .transfer_matrix import TransferMatrix
-
-_MOST_STATES = 8192
-_LOST = 1e-4  # weight of the largest momentum that is refused
 
 
 class GridPathIntegral:
@@ -53,9 +61,10 @@ class GridPathIntegral:
         if dimensions < 1:
             raise ArgumentError("dimensions", dimensions, "at least 1", "pass dimensions=2")
         self.potential = potential
-        self.masses = _for_each("mass", mass, dimensions)
-        widths = _for_each("half_width", half_width, dimensions)
-        counts = [int(n) for n in _for_each("points", points, dimensions)]
+        check_grid_dtype(dtype)
+        self.masses = for_each("mass", mass, dimensions)
+        widths = for_each("half_width", half_width, dimensions)
+        counts = [int(n) for n in for_each("points", points, dimensions)]
         if min(counts) < 8:
             raise ArgumentError("points", counts, "at least 8 along each axis", "add some")
         self.axes = [
@@ -90,8 +99,7 @@ class GridPathIntegral:
 
         Feynman and Hibbs (1965), chapters 2 and 10.
         """
-        if not 0 < duration < math.inf:
-            raise ArgumentError("duration", duration, "a number above 0", "pass duration=1.0")
+        check_positive("duration", duration)
         if path.dim() < 2 or path.shape[-2] < 2 or path.shape[-1] != self.dimensions:
             raise ArgumentError(
                 "path", list(path.shape), f"[..., n, {self.dimensions}], n >= 2", "add points"
@@ -111,21 +119,22 @@ class GridPathIntegral:
         """M^N psi, e^(-t H) psi up to order N^-2.
 
         Args:
-            wave: psi on the grid, with the batch before.
+            wave: psi on the grid, with the batch before, in the precision of the grid.
             time: t, in Euclidean time; i T for real time, which keeps norms to rounding.
             slices: N.
         """
-        span = self.places.shape[:-1]
-        if wave.shape[wave.dim() - len(span) :] != span:
-            raise ArgumentError("wave", list(wave.shape), f"[..., {list(span)}]", "use the grid")
-        moment = _checked_time(time)
+        span, real = self.places.shape[:-1], self.places.dtype
+        if wave.shape[wave.dim() - len(span) :] != span or wave.real.dtype != real:
+            got, wanted = f"{wave.dtype} {list(wave.shape)}", f"{real} [..., {list(span)}]"
+            raise ArgumentError("wave", got, wanted, "use the grid")
+        moment = checked_time(time)
         if slices < 1:
             raise ArgumentError("slices", slices, "at least 1", "pass slices=16")
         step = torch.tensor(
             (moment if moment.imag else moment.real) / slices,
             dtype=wave.dtype.to_complex() if moment.imag else wave.dtype,
         )
-        kernels, values = self._steps.kernels(step), self._values()
+        kernels, values = self._steps.kernels(step), self._on_grid("potential", self.potential)
         half, whole = torch.exp(-step / 2 * values), torch.exp(-step * values)
         wave = wave * half
         for k in range(slices):
@@ -150,15 +159,13 @@ class GridPathIntegral:
 
         Feynman and Hibbs (1965), chapter 4.
         """
-        if not complex(time).real > 0:
+        if not 0 < complex(time).real < math.inf:
             raise ArgumentError(
                 "time", time, "a real part above 0", "add a damping to real times, i T + eta"
             )
-        ends = torch.tensor([float(axis[-1]) for axis in self.axes], dtype=self.places.dtype)
         for name, place in (("initial", initial), ("final", final)):
-            if place.dim() < 1 or place.shape[-1] != self.dimensions:
-                raise ArgumentError(name, list(place.shape), f"[..., {self.dimensions}]", "reshape")
-            if not bool((place.detach().abs() <= ends).all()):
+            self._check_last(name, place)
+            if not bool((place.detach().abs() <= self.places.flatten(0, -2)[-1]).all()):
                 raise ArgumentError(name, "places off the grid", "inside", "widen the grid")
         pair = torch.broadcast_tensors(initial, final)
         waves = [self._steps.around(place.reshape(-1, self.dimensions)) for place in pair]
@@ -203,7 +210,9 @@ class GridPathIntegral:
                 "times", f"{len(times)} for {len(operators)} operators", "as many", "pass one each"
             )
         at = [tau * slices / float(beta.detach()) for tau in times]
-        if not all(abs(n - round(n)) < 1e-6 and 0 <= round(n) < slices for n in at):
+        if not all(
+            math.isfinite(n) and abs(n - round(n)) < 1e-6 and 0 <= round(n) < slices for n in at
+        ):
             raise ArgumentError(
                 "times",
                 list(times),
@@ -212,7 +221,9 @@ class GridPathIntegral:
             )
         factors: dict[int, Tensor] = {}
         for n, operator in zip(map(round, at), operators, strict=True):
-            factors[n] = factors.get(n, 1.0) * operator(self.places)
+            factors[n] = factors.get(n, 1.0) * sampled(
+                "operators", operator, self.places, self.places.shape[:-1]
+            )
         weights, _ = self._step_weights(beta / slices)
         density = self._steps.diagonal(beta / slices, weights, slices, {})
         check_ends(density.detach(), self.dimensions)
@@ -233,16 +244,14 @@ class GridPathIntegral:
         Zinn-Justin, Quantum Field Theory and Critical Phenomena (2002), section 6.2.
         """
         beta = self._checked_beta(temperature, slices)
-        if field.dim() < 1 or field.shape[-1] != self.dimensions:
-            raise ArgumentError("field", list(field.shape), f"[..., {self.dimensions}]", "reshape")
+        self._check_last("field", field)
         found, sources = [], []
         for phi in field.reshape(-1, self.dimensions):
-            source = self._source(phi.detach(), beta, slices)
+            source = source_of_mean(lambda trial: self._response(trial, beta, slices), phi.detach())
             free = self._log_weight(beta, slices, source) / beta
             found.append((source * phi).sum() - free)
             sources.append(source)
-        shape = field.shape[:-1]
-        return torch.stack(found).reshape(shape), torch.stack(sources).reshape(field.shape)
+        return torch.stack(found).reshape(field.shape[:-1]), torch.stack(sources).view_as(field)
 
     def spectrum(self, kept: int) -> tuple[Float[Tensor, " c"], Float[Tensor, "*g c"]]:
         """Energies, increasing, and waves with sum h^d psi^2 = 1, from c = kept^d functions.
@@ -256,24 +265,10 @@ class GridPathIntegral:
 
         Carney, Sprandel and Kern, Variational approaches to vibration-rotation spectroscopy (1978).
         """
-        if not 1 <= kept <= min(map(len, self.axes)) or kept**self.dimensions > 2048:
-            raise ArgumentError(
-                "kept", kept, "1 to the points, with a power up to 2048", "keep fewer"
-            )
-        values = self._values()
-        low = torch.unravel_index(values.detach().argmin(), values.shape)
-        sums, basis = torch.zeros(1).to(values), torch.ones(1, 1).to(values)
-        lines = torch.zeros_like(values)
-        for a, kinetic in enumerate(self._steps.kinetic):
-            line = values[tuple(slice(None) if c == a else low[c] for c in range(len(self.axes)))]
-            energies, waves = torch.linalg.eigh(kinetic + line.diag())
-            sums = (sums[:, None] + energies[:kept]).flatten()
-            basis = torch.einsum("ij,kl->ikjl", basis, waves[:, :kept]).flatten(2).flatten(0, 1)
-            lines = lines + line.reshape([-1 if c == a else 1 for c in range(len(self.axes))])
-        coupling = basis.mT @ ((values - lines).reshape(-1, 1) * basis)
-        found, mixed = torch.linalg.eigh(sums.diag() + coupling)
-        psi = (basis @ mixed).reshape(*values.shape, -1)
-        return found, psi / math.sqrt(math.prod(self.spacings))
+        energies, waves = product_spectrum(
+            self._steps.kinetic, self._on_grid("potential", self.potential), kept
+        )
+        return energies, waves / math.sqrt(math.prod(self.spacings))
 
     def _log_weight(self, beta: Tensor, slices: int, source: Tensor | None = None) -> Tensor:
         """log tr M^N, after a look at what leaves the grid."""
@@ -284,76 +279,27 @@ class GridPathIntegral:
 
     def _step_weights(self, step: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """e^(-e (V - J . x - least)), and the least value."""
-        values = self._values()
+        values = self._on_grid("potential", self.potential)
         if source is not None:
             values = values - (self.places * source).sum(-1)
         least = values.detach().min()
         return torch.exp(-step * (values - least)), least
 
-    def _source(self, field: Tensor, beta: Tensor, slices: int) -> Tensor:
-        """J with <x>_J = phi, by Newton's method with steps that are halved if they miss."""
-        kept, best = torch.zeros_like(field), math.inf
-        step = torch.zeros_like(field)
-        tolerance = 1e4 * torch.finfo(field.dtype).eps * (1 + float(field.abs().max()))
-        with torch.no_grad():
-            for _ in range(40):
-                weights, _ = self._step_weights(beta / slices, kept + step)
-                mean, slope = self._steps.response(beta / slices, weights, slices)
-                miss = field - mean
-                size = float(miss.abs().max())
-                if size < best:
-                    kept, best = kept + step, size
-                    step, failed = torch.linalg.solve_ex(slope, miss)
-                    if bool(failed):
-                        break
-                else:
-                    step = step / 2
-                if best <= tolerance:
-                    return kept
-        raise ArgumentError("field", "a mean that no source gives", "reachable", "widen the grid")
+    @torch.no_grad()
+    def _response(self, source: Tensor, beta: Tensor, slices: int) -> tuple[Tensor, Tensor]:
+        weights, _ = self._step_weights(beta / slices, source)
+        return self._steps.response(beta / slices, weights, slices)
 
-    def _values(self) -> Tensor:
-        values = self.potential(self.places)
-        if values.shape != self.places.shape[:-1] or not bool(values.detach().isfinite().all()):
-            raise ArgumentError(
-                "potential",
-                f"{list(values.shape)}, or not finite",
-                f"finite {list(self.places.shape[:-1])}",
-                "sum over the last axis of places",
-            )
-        return values
+    def _on_grid(self, name: str, function: Potential) -> Tensor:
+        return sampled(name, function, self.places, self.places.shape[:-1])
+
+    def _check_last(self, name: str, place: Tensor) -> None:
+        if place.dim() < 1 or place.shape[-1] != self.dimensions:
+            raise ArgumentError(name, list(place.shape), f"[..., {self.dimensions}]", "reshape")
 
     def _checked_beta(self, temperature: float | Tensor, slices: int) -> Tensor:
         beta = inverse_temperature(temperature, self.places)
         if beta.dim() or slices < 1:
             raise ArgumentError("slices", slices, "at least 1, one temperature", "pass slices=16")
-        if self.places[..., 0].numel() > _MOST_STATES:
-            raise ArgumentError(
-                "points",
-                f"{self.places[..., 0].numel()} places",
-                f"up to {_MOST_STATES} for traces",
-                "use fewer, or sample_paths",
-            )
-        for spacing, mass in zip(self.spacings, self.masses, strict=True):
-            if math.exp(-float(beta.detach()) * (math.pi / spacing) ** 2 / (2 * mass)) > _LOST:
-                raise ArgumentError(
-                    "points",
-                    f"a spacing of {spacing:.3g}",
-                    "one that holds the momenta at this temperature",
-                    "use more points or a lower temperature",
-                )
+        self._steps.check_traces(float(beta.detach()))
         return beta
-
-
-def _for_each(name: str, value: float | Sequence[float], count: int) -> list[float]:
-    found = [float(value)] * count if isinstance(value, (int, float)) else list(map(float, value))
-    if len(found) != count or not all(0 < x < math.inf for x in found):
-        raise ArgumentError(name, value, f"one number above 0, or {count}", "name every axis")
-    return found
-
-
-def _checked_time(time: float | complex) -> complex:
-    moment = complex(time)
-    if not (math.isfinite(moment.real) and math.isfinite(moment.imag) and moment.real >= 0):
-        raise ArgumentError("time", time, "finite with a real part >= 0", "turn time around")
-    return moment

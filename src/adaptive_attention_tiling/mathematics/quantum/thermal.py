@@ -53,8 +53,9 @@ def helmholtz_free_energy(
     heat = _checked(temperature, hamiltonian)
     energies = torch.linalg.eigvalsh(hamiltonian)
     lowest = energies.detach()[..., :1]
-    more: Tensor = torch.logsumexp((lowest - energies) / heat[..., None], -1)
-    return lowest[..., 0] - heat * more
+    weights = (lowest - energies) / heat[..., None]
+    found: Tensor = lowest[..., 0] - heat * weights.logsumexp(-1)
+    return found
 
 
 def _checked(temperature: float | Tensor, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ each axis, never formed as a whole: d g^(d + 1) multiplications for a wave of g^
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -14,9 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .path_integral import sinc_kinetic
+from ...errors import ArgumentError
+from .sinc_grid import sinc_kinetic
 
 _CHUNK = 2**21
+_MOST_STATES = 8192
+_LOST = 1e-4  # weight of the largest momentum that is refused
 
 
 class TransferMatrix:
@@ -34,7 +38,27 @@ class TransferMatrix:
         self.spacings = [float(axis[-1] - axis[0]) / (len(axis) - 1) for axis in axes]
         self.places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
         self.kinetic = [sinc_kinetic(axis, mass) for axis, mass in zip(axes, masses, strict=True)]
+        self._masses = list(masses)
         self._modes = [torch.linalg.eigh(kinetic) for kinetic in self.kinetic]
+
+    def check_traces(self, time: float) -> None:
+        """Raise an ArgumentError if the grid is too large or too coarse for tr e^(-t H)."""
+        size = self.places[..., 0].numel()
+        if size > _MOST_STATES:
+            raise ArgumentError(
+                "points",
+                f"{size} places",
+                f"up to {_MOST_STATES} for traces",
+                "use fewer, or sample_paths",
+            )
+        for spacing, mass in zip(self.spacings, self._masses, strict=True):
+            if math.exp(-time * (math.pi / spacing) ** 2 / (2 * mass)) > _LOST:
+                raise ArgumentError(
+                    "points",
+                    f"a spacing of {spacing:.3g}",
+                    "one that holds the momenta at this temperature",
+                    "use more points or a lower temperature",
+                )
 
     def kernels(self, step: Tensor) -> list[Tensor]:
         """e^(-e T) of each axis, e a number without axes, real or complex."""
