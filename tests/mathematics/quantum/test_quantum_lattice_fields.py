@@ -21,6 +21,7 @@ from adaptive_attention_tiling.mathematics.quantum.gauge_field import (
     inverse,
     multiplied,
 )
+from adaptive_attention_tiling.mathematics.quantum.hybrid_monte_carlo import _move
 
 
 def real(value):
@@ -122,6 +123,32 @@ def test_equations_of_motion_hold_on_average():
     virial = (state * slope).sum((-2, -1)).detach()
     assert deviation(virial, 9.0) < 4
     assert deviation(virial, 9.4) > 5
+
+
+def test_moves_can_be_turned_around():
+    """A leapfrog written out, and back with the momenta turned."""
+
+    def force(x):
+        return -x - x**3
+
+    def action(x):
+        return x.square() / 2 + x**4 / 4
+
+    state, momentum = torch.randn(2, 6, dtype=torch.float64, generator=seeded(8))
+    x, p = state, momentum
+    for _ in range(3):
+        p = p + 0.15 * force(x)
+        x = x + 0.3 * p
+        p = p + 0.15 * force(x)
+    found, change = _move(action, state, momentum, 0.3, 3)
+    torch.testing.assert_close(found, x)
+    grown = action(x) + p.square() / 2 - action(state) - momentum.square() / 2
+    torch.testing.assert_close(change, grown)
+    back, undone = _move(action, x, -p, 0.3, 3)
+    torch.testing.assert_close(back, state)
+    torch.testing.assert_close(undone, -change)
+    chains = hybrid_monte_carlo(action, state, 0.3, draws=4, generator=seeded(0))
+    assert chains.states.shape == (6, 4)
 
 
 def test_steps_have_order_two_and_long_ones_still_give_the_distribution():
@@ -245,6 +272,7 @@ def test_single_precision():
 
 
 GAUGE = GaugeField((2, 2), 1.0)
+ONES = torch.tensor([1.0, 0.0]).expand(2, 2, 2, 2)
 MISUSED = {
     "no sites": (lambda: ScalarField((), 1.0), r"shape: got \(\)"),
     "massless": (lambda: ScalarField((4,), 0.0), "mass_squared: got 0.0"),
@@ -267,7 +295,14 @@ MISUSED = {
     "beta": (lambda: GaugeField((4, 4), -1.0), "coupling: got -1.0"),
     "group": (lambda: GaugeField((4, 4), 1.0, "SU(3)"), r"group: got SU\(3\)"),
     "links": (lambda: GAUGE.action(torch.zeros(2, 2, 2, 4)), r"links: got \[2, 2, 2, 4\]"),
-    "loop": (lambda: GAUGE.wilson_loops(torch.ones(2, 2, 2, 2), 0, 1), "length: got 0 x 1"),
+    "loop": (lambda: GAUGE.wilson_loops(ONES, 0, 1), "length: got 0 x 1"),
+    "long links": (lambda: GAUGE.action(2 * ONES), "links: got lengths off by 3"),
+    "burnt": (lambda: GAUGE.sample(burn_in=-1), "burn_in: got -1"),
+    "endless step": (
+        lambda: hybrid_monte_carlo(lambda x: x.sum(-1), torch.zeros(2, 3), math.inf),
+        "step: got inf",
+    ),
+    "no start": (lambda: hybrid_monte_carlo(torch.sum, torch.tensor(0.0), 0.1), "start: got"),
     "no draws": (lambda: GAUGE.sample(draws=0), "draws: got 0"),
     "pull": (lambda: drawn_around(real([math.nan, 0.0])), "pull: got NaN"),
 }

@@ -77,7 +77,12 @@ MISUSED = {
     "slices": (lambda: sample_paths(QUARTIC, 1.0, 0), "slices: got 0"),
     "step": (lambda: sample_paths(QUARTIC, 1.0, 8, step_length=2.0), "step_length: got 2.0"),
     "draws": (lambda: sample_paths(QUARTIC, 1.0, 4, draws=0), "draws: got 0"),
-    "series": (lambda: sampled_mean(torch.ones(3)), r"series: got \[3\]"),
+    "series": (lambda: sampled_mean(torch.ones(3)), r"series: got torch.float32 \[3\]"),
+    "no chains": (lambda: sampled_mean(torch.ones(0, 4)), r"series: got torch.float32 \[0, 4\]"),
+    "complex": (
+        lambda: sampled_mean(torch.ones(2, 4, dtype=torch.complex64)),
+        "series: got torch.complex64",
+    ),
     "NaN": (lambda: sampled_mean(torch.ones(3, 3) * math.nan), "series: got .* or NaN"),
 }
 

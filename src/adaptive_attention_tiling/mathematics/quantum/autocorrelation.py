@@ -39,9 +39,13 @@ def sampled_mean(series: Float[Tensor, "c n"]) -> SampledMean:
     Sokal, Monte Carlo methods in statistical mechanics (1997), section 3; Wolff, Monte Carlo errors
     with less errors (2004).
     """
-    if series.dim() != 2 or series.shape[1] < 2 or not bool(series.detach().isfinite().all()):
+    enough = series.dim() == 2 and len(series) > 0 and series.shape[1] > 1
+    if not enough or series.is_complex() or not bool(series.detach().isfinite().all()):
         raise ArgumentError(
-            "series", f"{list(series.shape)}, or NaN", "finite [chains, draws >= 2]", "draw more"
+            "series",
+            f"{series.dtype} {list(series.shape)}, or NaN",
+            "finite real [chains, draws >= 2]",
+            "draw more",
         )
     values = series.detach().double()
     draws = values.shape[1]
@@ -53,7 +57,7 @@ def sampled_mean(series: Float[Tensor, "c n"]) -> SampledMean:
     if spread == 0:
         return SampledMean(float(values.mean()), 0.0, 0.5)
     times = (covariance / spread).cumsum(0) - 0.5
-    enough = torch.arange(draws) >= (5 * times).clamp(min=8)
-    window = int(enough.nonzero()[0]) if bool(enough.any()) else draws - 1
+    long = torch.arange(draws) >= (5 * times).clamp(min=8)
+    window = int(long.nonzero()[0]) if bool(long.any()) else draws - 1
     tau = max(float(times[window]), 0.5 / draws)
     return SampledMean(float(values.mean()), math.sqrt(2 * tau * spread / values.numel()), tau)

@@ -95,6 +95,8 @@ class GaugeField:
         """Links of independent chains, from random ones; a draw is one sweep over all links.
 
         Links of one direction and one parity of places do not see each other and are drawn at once.
+        At strong b (20, say) chains of Z2 and U(1) stay caught in the vortices of their start, and
+        no error bar tells; those of SU(2) do not.
 
         Args:
             chains: run at once.
@@ -105,9 +107,13 @@ class GaugeField:
 
         Creutz, Monte Carlo study of quantized SU(2) gauge theory (1980).
         """
-        for name, value in {"chains": chains, "draws": draws}.items():
-            if value < 1:
-                raise ArgumentError(name, value, "at least 1", f"pass {name}=32")
+        for name, value, least in (
+            ("chains", chains, 1),
+            ("draws", draws, 1),
+            ("burn_in", burn_in, 0),
+        ):
+            if value < least:
+                raise ArgumentError(name, value, f"at least {least}", f"pass {name}=32")
         count, width = len(self.shape), _WIDTHS[self.group]
         start = torch.randn(chains, count, *self.shape, width, dtype=dtype, generator=generator)
         parts = list((start / torch.linalg.vector_norm(start, dim=-1, keepdim=True)).unbind(1))
@@ -148,6 +154,11 @@ class GaugeField:
         wanted = (len(self.shape), *self.shape, _WIDTHS[self.group])
         if links.shape[-len(wanted) :] != wanted:
             raise ArgumentError("links", list(links.shape), f"[..., {list(wanted)}]", "use sample")
+        defect = float((links.detach().square().sum(-1) - 1).abs().max())
+        if not defect <= 1e-3:
+            raise ArgumentError(
+                "links", f"lengths off by {defect:.3g}", "unit vectors", "normalise"
+            )
         return list(links.unbind(-len(wanted)))
 
 

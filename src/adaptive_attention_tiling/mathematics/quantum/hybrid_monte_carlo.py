@@ -62,8 +62,13 @@ def hybrid_monte_carlo(
     for name, value in {"draws": draws, "leapfrog_steps": leapfrog_steps}.items():
         if value < 1:
             raise ArgumentError(name, value, "at least 1", f"pass {name}=16")
-    if burn_in < 0 or not bool((torch.as_tensor(step) > 0).all()):
+    length = torch.as_tensor(step)
+    if burn_in < 0 or not bool(((length > 0) & length.isfinite()).all()):
         raise ArgumentError("step", f"{step} after {burn_in}", "step > 0, burn_in >= 0", "pass 0.1")
+    if not start.numel() or start.dim() < 1 or not start.is_floating_point():
+        raise ArgumentError(
+            "start", f"{start.dtype} {list(start.shape)}", "floating [chains, ...]", "one a chain"
+        )
     with torch.no_grad():
         first = action(start)
     if first.shape != start.shape[:1] or not bool(first.isfinite().all()):
@@ -91,13 +96,17 @@ def _move(
 ) -> tuple[Tensor, Tensor]:
     """The state after some leapfrog steps, and by how much H has grown."""
     energy, force = _force(action, state)
-    before = energy + momentum.flatten(1).square().sum(-1) / 2
+    before = energy + _kinetic(momentum)
     momentum = momentum + step / 2 * force
     for k in range(count):
         state = state + step * momentum
         energy, force = _force(action, state)
         momentum = momentum + (step if k < count - 1 else step / 2) * force
-    return state, energy + momentum.flatten(1).square().sum(-1) / 2 - before
+    return state, energy + _kinetic(momentum) - before
+
+
+def _kinetic(momentum: Tensor) -> Tensor:
+    return momentum.square().reshape(len(momentum), -1).sum(-1) / 2
 
 
 def _force(action: Action, state: Tensor) -> tuple[Tensor, Tensor]:
