@@ -162,6 +162,34 @@ def test_float32_finds_the_same_zone():
     assert float(zone.volume()) == pytest.approx(992.20085377, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", GOLDEN)
+def test_float32_has_as_many_faces_and_corners(name):
+    lattice, faces, corners, volume = GOLDEN[name]
+    zone = BrillouinZone(lattice.float())
+    assert (zone.faces, len(zone.vertices())) == (faces, corners)
+    assert float(zone.volume()) == pytest.approx(volume, rel=1e-5)
+
+
+THIN = {
+    "oblique": ([[1.0, 0], [0.3, 1]], 6, 6),
+    "triclinic": ([[1.0, 0, 0], [0.3, 1.1, 0], [0.2, 0.3, 1]], 14, 24),
+    "rectangular": ([[1.0, 0], [0, 1]], 4, 4),
+}
+
+
+@pytest.mark.parametrize("length", [1e3, 1e4])
+@pytest.mark.parametrize(("rows", "faces", "corners"), THIN.values(), ids=THIN)
+def test_zones_of_long_cells(rows, faces, corners, length):
+    """Faces part by the square of length: the volume is (2 pi)^n / det all the same."""
+    lattice = torch.tensor(rows, dtype=torch.float64)
+    lattice[-1, -1] *= length
+    zone = BrillouinZone(lattice)
+    assert (zone.faces, len(zone.vertices())) == (faces, corners)
+    exact = (2 * math.pi) ** len(lattice) / float(torch.linalg.det(lattice))
+    assert float(zone.volume()) == pytest.approx(exact, rel=1e-10)
+    assert sum(len(face) for face in zone.polygons()) == corners * len(lattice)
+
+
 MISUSED = {
     "large": (lambda: BrillouinZone(torch.eye(4)), "lattice: got shape"),
     "flat": (lambda: BrillouinZone(torch.ones(2, 2)), "depend on each other"),

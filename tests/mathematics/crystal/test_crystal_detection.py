@@ -226,6 +226,32 @@ def test_densities_without_noise_are_found_nearly_exactly():
     torch.testing.assert_close(tall.abs(), wanted.abs(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-6, 1e200])
+def test_units_of_densities_do_not_matter(unit):
+    density, _ = waves(hexagonal(7.0), (48, 48), 1.2, 1.0, 3)
+    wanted = detect_density_lattice(density, generator=seeded())
+    found = detect_density_lattice(unit * density, generator=seeded())
+    torch.testing.assert_close(found.lattice, wanted.lattice)
+    torch.testing.assert_close(found.strength, wanted.strength)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_units_of_points_do_not_matter(unit):
+    points, _ = pattern(hexagonal(), 5, None, 0.05)
+    torch.testing.assert_close(
+        detect_lattice(unit * points + 3 * unit).lattice, unit * detect_lattice(points).lattice
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rounding_of_a_slope_is_no_pattern(dtype):
+    place = torch.arange(48, dtype=dtype)
+    slope = 0.7 * place[:, None] + 0.1 * place
+    for ramp in (slope, place, torch.full((48,), 0.1, dtype=dtype)):
+        with pytest.raises(ArgumentError, match="does not vary but for a slope"):
+            detect_density_lattice(ramp)
+
+
 def test_stripes_repeat_along_one_direction():
     """A map of offset (across) and position (down) with a bump every 6.5 offsets."""
     offset = torch.arange(96, dtype=torch.float64)
@@ -331,7 +357,12 @@ MISUSED = {
     "few points": (lambda: detect_lattice(GRID[:15]), r"points: got shape \[15, 2\]"),
     "space": (lambda: detect_lattice(torch.rand(200, 4)), r"points: got shape \[200, 4\]"),
     "NaN point": (lambda: detect_lattice(GRID * math.nan), "points: got NaN"),
+    "whole points": (lambda: detect_lattice(GRID.long()), "points: got NaN, infinity or whole"),
     "tolerance": (lambda: detect_lattice(GRID, 0.0), "tolerance: got 0.0"),
+    "tight": (
+        lambda: detect_lattice(pattern(hexagonal(), 6, None, 0.05)[0], 1e-9),
+        "expected a distance that joins points",
+    ),
     "no shuffles": (lambda: detect_lattice(GRID, shuffles=0), "shuffles: got 0"),
     "line": (
         lambda: detect_lattice(torch.stack([torch.arange(40.0), torch.zeros(40)], 1)),
@@ -343,6 +374,7 @@ MISUSED = {
     ),
     "axes": (lambda: detect_density_lattice(torch.rand(8, 8, 8, 8)), "one to three axes"),
     "flat": (lambda: detect_density_lattice(torch.ones(9, 9)), "density: got one that does not"),
+    "zero": (lambda: detect_density_lattice(torch.zeros(9, 9)), "density: got one that does not"),
     "NaN pixel": (lambda: detect_density_lattice(torch.ones(9) * math.nan), "density: got NaN"),
     "spacing": (lambda: detect_density_lattice(torch.rand(9, 9), (1.0,)), "spacing: got"),
     "no orders": (lambda: detect_density_lattice(torch.rand(9), 1.0, 0), "shuffles: got 0"),

@@ -6,6 +6,7 @@ import torch
 
 from adaptive_attention_tiling.errors import ArgumentError, MissingDependencyError
 from adaptive_attention_tiling.mathematics.crystal import (
+    BrillouinZone,
     ForceConstants,
     SymmetryPoints,
     band_path,
@@ -193,6 +194,17 @@ def test_points_are_differentiable_and_keep_their_type():
 
 
 POINTS = high_symmetry_points(hexagonal())
+
+
+def test_oblique_points_do_not_depend_on_the_basis():
+    """S in the zone, whichever of a, b and a, -b is the reduced basis that was come upon."""
+    lattice = LATTICES["oblique"]
+    zone = BrillouinZone(lattice)
+    for change in ([[1.0, 0], [0, 1]], [[1, 0], [0, -1]], [[-1, 1], [0, 1]], [[0, 1], [1, -2]]):
+        points = high_symmetry_points(real(change) @ lattice).wavevectors
+        assert bool(zone.contains(torch.stack(list(points.values()))).all())
+
+
 MISUSED = {
     "label": (lambda: band_path(POINTS, 9, ["ΓQ"]), "expected runs of two or more of Γ, M, K"),
     "one": (lambda: band_path(POINTS, 9, ["Γ"]), r"path: got \[\['Γ'\]\]"),

@@ -20,7 +20,7 @@ from adaptive_attention_tiling.mathematics.crystal import (
     symmetry_operations,
     wallpaper_group,
 )
-from adaptive_attention_tiling.mathematics.crystal.primitive_cell import _row_echelon
+from adaptive_attention_tiling.mathematics.crystal.primitive_cell import row_echelon
 
 SPGLIB = "spglib, of the oracles extra, is not installed"
 
@@ -238,10 +238,10 @@ def test_primitive_cells():
 
 
 def test_bases_by_euclid():
-    assert _row_echelon([[6, 0], [0, 6], [4, 2], [2, 4]], 2) == [[2, 4], [0, 6]]
+    assert row_echelon([[6, 0], [0, 6], [4, 2], [2, 4]], 2) == [[2, 4], [0, 6]]
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(-9, 10, (5, 3), generator=generator).tolist()
-    basis = real([[float(x) for x in row] for row in _row_echelon(rows, 3)])
+    basis = real([[float(x) for x in row] for row in row_echelon(rows, 3)])
     combined = real(rows) @ torch.linalg.inv(basis)
     torch.testing.assert_close(combined, combined.round(), rtol=0, atol=1e-9)
     # As large as their common divisor of minors allows.
@@ -261,6 +261,9 @@ def test_tolerance_is_one_length_for_spglib_and_us():
     group = symmetry_group(100 * FCC, noisy, torch.tensor([0, 0]), 0.01)
     assert (group.number, len(group.rotations)) == (227, 48)
     assert symmetry_group(100 * FCC, noisy, torch.tensor([0, 0])).number == 2
+    # In any unit of length, which spglib by itself does not bear.
+    for unit in (1e-7, 1e7):
+        assert symmetry_group(unit * FCC, noisy, torch.tensor([0, 0]), 0.01).number == 227
 
 
 BROKEN = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [-1, 0]]])

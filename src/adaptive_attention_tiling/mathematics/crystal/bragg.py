@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .lattice import minkowski_reduced
+from .primitive_cell import row_echelon
 
 _MOST_PEAKS = 32
 _LARGEST_DENOMINATOR = 4
@@ -175,30 +176,9 @@ def _grown(basis: Tensor, peak: Tensor, size: int) -> Tensor | None:
         gap = peak - whole / denominator @ basis
         if float(gap.norm()) < (0.5 if denominator == 1 else 0.25):
             rows = [[denominator * (i == j) for j in range(len(basis))] for i in range(len(basis))]
-            fine = _row_lattice([*rows, [int(w) for w in whole.tolist()]])
+            fine = row_echelon([*rows, [int(w) for w in whole.tolist()]], len(basis))
             return basis.new_tensor(fine) / denominator @ basis
     return None
-
-
-def _row_lattice(rows: list[list[int]]) -> list[list[int]]:
-    """A basis of the whole combinations of rows of full rank, by Euclid's algorithm."""
-    size, found = len(rows[0]), []
-    for column in range(size):
-        while True:
-            rows = sorted((r for r in rows if any(r)), key=lambda r: abs(r[column]) or math.inf)
-            pivot = rows[0]
-            rest = [r for r in rows[1:] if r[column]]
-            if not rest:
-                break
-            others = [r for r in rows[1:] if not r[column]]
-            lowered = [
-                [a - r[column] // pivot[column] * b for a, b in zip(r, pivot, strict=True)]
-                for r in rest
-            ]
-            rows = [pivot, *others, *lowered]
-        found.append(pivot)
-        rows = rows[1:]
-    return found
 
 
 def _fitted(basis: Tensor, peaks: Tensor, strengths: Tensor) -> Tensor:

@@ -87,15 +87,15 @@ class BrillouinZone:
         """Corners of the zone, each once: in the plane counterclockwise, on a line ascending."""
         size = len(self.reciprocal)
         sets = torch.tensor(list(combinations(range(self.faces), size)))
-        planes = self.normals[sets]
-        sines = torch.linalg.det(planes.detach() / planes.detach().norm(dim=-1, keepdim=True))
-        planes = planes[sines.abs() > 1e-6]
+        # In primitive reciprocal vectors, where long and short ones are alike.
+        inverse = torch.linalg.inv(self.reciprocal.detach())
+        whole = (self.normals.detach() @ inverse).round()
+        planes = self.normals[sets[torch.linalg.det(whole[sets]).abs() > 0.5]]
         corners = torch.linalg.solve(planes, planes.square().sum(-1, keepdim=True) / 2)[..., 0]
-        corners = corners[self.contains(corners.detach(), 1e-6)]
-        gaps = torch.cdist(
-            corners.detach(), corners.detach(), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        first = (gaps <= 1e-5 * gaps.max()).int().argmax(1)
+        corners = corners[(_beyond(corners, self.normals) <= 1).all(-1)]
+        shares = corners.detach() @ inverse
+        gaps = torch.cdist(shares, shares, compute_mode="donot_use_mm_for_euclid_dist")
+        first = (gaps <= 1e-5).int().argmax(1)
         distinct: Tensor = corners[first.unique()]
         if size == 3:
             return distinct  # their order in the faces is told by `polygons`
@@ -112,7 +112,8 @@ class BrillouinZone:
         an edge [2, 2] that runs counterclockwise, on a line an end [1, 1].
         """
         corners = self.vertices()
-        return [_polygon(corners, normal) for normal in self.normals]
+        on_face = _beyond(corners, self.normals).abs() <= 1
+        return [_polygon(corners[on_face[:, i]], self.normals[i]) for i in range(self.faces)]
 
     def volume(self) -> Float[Tensor, ""]:
         """Volume (area, length), summed over the pyramids from 0 to each face.
@@ -143,25 +144,32 @@ def _relevant_vectors(basis: Float[Tensor, "n n"]) -> Float[Tensor, "f n"]:
     whole = whole_vectors(len(basis), 2)
     lengths = (whole.to(basis) @ basis.detach()).square().sum(1)
     classes = whole.remainder(2) @ (2 ** torch.arange(len(basis)))
+    eps = torch.finfo(basis.dtype).eps
+    least = math.sqrt(eps) * lengths[lengths > 0].min()
     chosen = []
     for parity in range(1, 2 ** len(basis)):
         members = (classes == parity).nonzero().flatten()
         shortest = lengths[members].min()
         # Lengths that meet within rounding have no face between them.
-        shortest_members = members[
-            lengths[members] <= shortest * (1 + math.sqrt(torch.finfo(basis.dtype).eps))
-        ]
+        shortest_members = members[lengths[members] <= shortest * (1 + 64 * eps) + least]
         if len(shortest_members) == 2:
             chosen.append(shortest_members)
     relevant: Tensor = whole[torch.cat(chosen)].to(basis) @ basis
     return relevant
 
 
-def _polygon(corners: Float[Tensor, "v n"], normal: Float[Tensor, " n"]) -> Tensor:
+def _beyond(points: Float[Tensor, "v n"], normals: Float[Tensor, "f n"]) -> Tensor:
+    """How far beyond each face [v, f], over what rounding and 1e-5 of the nearest face allow.
+
+    Faces of long thin zones that are nearly parallel part by the square of the nearest one alone.
+    """
+    reach = normals.detach().square().sum(-1) / 2
+    slack = 1e-5 * reach.min() + 64 * torch.finfo(reach.dtype).eps * reach
+    return (points.detach() @ normals.detach().mT - reach) / slack
+
+
+def _polygon(points: Float[Tensor, "v n"], normal: Float[Tensor, " n"]) -> Tensor:
     """Corners of the face across `normal`, counterclockwise as seen from outside."""
-    reach = normal.square().sum() / 2
-    on_face = ((corners @ normal - reach) / reach).detach().abs() <= 1e-5
-    points = corners[on_face]
     if len(normal) == 1:
         return points
     flat, outward = points.detach(), normal.detach()

@@ -61,7 +61,7 @@ def detect_density_lattice(
     Electroacoust. 15 (1967) 70 (windows).
     """
     steps = _checked(density, spacing, shuffles)
-    flat = _flattened(density.detach().double())
+    flat = _flattened(density.detach())
     window = _hann(flat)
     white = window.square().sum() * flat.square().mean()
     seen = scattering(flat * window, white)
@@ -88,13 +88,23 @@ def detect_density_lattice(
 
 
 def _flattened(density: Tensor) -> Tensor:
-    """Less the plane of least squares."""
-    axes = [torch.linspace(-1, 1, n).to(density) for n in density.shape]
+    """Less the plane of least squares, over what is left at most."""
+    largest = density.double().abs().max()
+    scaled = density.double() / torch.where(largest > 0, largest, 1.0)
+    axes = [
+        torch.linspace(-1, 1, n, dtype=scaled.dtype, device=scaled.device) for n in density.shape
+    ]
     slopes = torch.meshgrid(*axes, indexing="ij")
-    plane = torch.stack([torch.ones_like(density), *slopes], -1).reshape(-1, density.dim() + 1)
-    values = density.reshape(-1, 1)
+    plane = torch.stack([torch.ones_like(scaled), *slopes], -1).reshape(-1, density.dim() + 1)
+    values = scaled.reshape(-1, 1)
     rest: Tensor = values - plane @ torch.linalg.lstsq(plane, values).solution
-    return rest.reshape(density.shape)
+    most = rest.abs().max()
+    # Else rounding is what repeats.
+    if not float(most) > max(8 * torch.finfo(density.dtype).eps, 1e-12):
+        raise ArgumentError(
+            "density", "one that does not vary but for a slope", "a pattern", "leave it out"
+        )
+    return (rest / most).reshape(density.shape)
 
 
 def _hann(density: Tensor) -> Tensor:
@@ -117,9 +127,6 @@ def _checked(density: Tensor, spacing: float | Sequence[float], shuffles: int) -
         raise ArgumentError(
             "density", "NaN, infinity or whole numbers", "finite real numbers", "pass floats"
         )
-    values = density.detach().double()
-    if not float((values - values.mean()).abs().max()) > 1e-12 * float(values.abs().max()):
-        raise ArgumentError("density", "one that does not vary", "a pattern", "leave it out")
     steps = [spacing] * density.dim() if isinstance(spacing, float | int) else list(spacing)
     if len(steps) != density.dim() or not all(0 < step < math.inf for step in steps):
         raise ArgumentError("spacing", spacing, "lengths > 0, one an axis", "pass 1.0")

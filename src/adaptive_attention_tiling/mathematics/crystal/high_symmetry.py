@@ -224,7 +224,8 @@ def _standard_metric(system: str, basis: Float[Tensor, "n n"]) -> Float[Tensor, 
         across = abs(float(products[0, 1])) if rhombic == first else last - first / 2
         return squares.new_tensor([[rhombic, across], [across, rhombic]])
     if system == "oblique":
-        return products
+        # Acute, so that S lies on the border of the zone.
+        return products.abs()
     return torch.diag(squares)
 
 
@@ -232,11 +233,11 @@ def _points_of_seekpath(lattice: Tensor, system: str, tolerance: float) -> Symme
     check_lattice(lattice, most=3)
     seekpath: Any = require("seekpath", "crystal", f"the path of a {system} lattice")
     rows = lattice.detach().double()
-    length = tolerance * float(rows.norm(dim=1).max())
+    rows = rows / rows.norm(dim=1).max()
     with warnings.catch_warnings():
         # Of how spglib will report errors one day, and of cells between two kinds.
         warnings.simplefilter("ignore")
-        found = seekpath.get_path_orig_cell((rows.tolist(), [[0.0] * 3], [1]), symprec=length)
+        found = seekpath.get_path_orig_cell((rows.tolist(), [[0.0] * 3], [1]), symprec=tolerance)
     reciprocal = reciprocal_lattice(lattice)
     wavevectors = {
         _label(label): lattice.new_tensor([float(x) for x in fractions]) @ reciprocal

@@ -173,6 +173,10 @@ def _fitted(places: Tensor, lattice: Tensor, near: float) -> Tensor:
         some = steps[(lengths > 0) & (lengths <= reach)]
         whole = torch.linalg.solve(lattice.T, some.T).T.round()
         joined = (some - whole @ lattice).norm(dim=1) <= near
+        if int(torch.linalg.matrix_rank(whole[joined])) < len(lattice):
+            raise ArgumentError(
+                "tolerance", near, "a distance that joins points", "pass the noise of points"
+            )
         lattice = torch.linalg.lstsq(whole[joined], some[joined]).solution
         if reach >= float(lengths.max()):
             return lattice
@@ -189,8 +193,10 @@ def _check_points(points: Tensor, tolerance: float | None, shuffles: int) -> Non
             f"[m, n] with n <= 3 and enough points ({least})",
             "pass more",
         )
-    if not bool(points.detach().isfinite().all()):
-        raise ArgumentError("points", "NaN or infinity", "finite numbers", "leave such ones out")
+    if not points.is_floating_point() or not bool(points.detach().isfinite().all()):
+        raise ArgumentError(
+            "points", "NaN, infinity or whole numbers", "finite real numbers", "pass floats"
+        )
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise ArgumentError("tolerance", tolerance, "a length > 0", "pass None for a default")
     if shuffles < 1:

@@ -28,7 +28,7 @@ def primitive_translations(operations: SymmetryOperations) -> Float[Tensor, "n n
     count = len(pure)
     rows = [[count * int(entry) for entry in row] for row in unit.tolist()]
     rows += [[round(count * entry) for entry in row] for row in pure.tolist()]
-    return torch.tensor(_row_echelon(rows, size), dtype=torch.float64) / count
+    return torch.tensor(row_echelon(rows, size), dtype=torch.float64) / count
 
 
 class PrimitiveCell(NamedTuple):
@@ -65,7 +65,7 @@ def primitive_cell(
     return PrimitiveCell(basis.to(lattice), placed[kept].to(positions), species[kept])
 
 
-def _row_echelon(rows: list[list[int]], size: int) -> list[list[int]]:
+def row_echelon(rows: list[list[int]], size: int) -> list[list[int]]:
     """A basis of the whole combinations of rows that span their space: Euclid in each column."""
     basis = []
     for column in range(size):

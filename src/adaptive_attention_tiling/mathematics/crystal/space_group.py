@@ -89,11 +89,13 @@ def _named_by_spglib(
 ) -> tuple[int, str, tuple[str, ...], str]:
     spglib: Any = require("spglib", "crystal", "naming a space group")
     rows = lattice.detach().double()
-    cell = (rows.tolist(), positions.detach().double().tolist(), species.tolist())
+    # Its tolerances serve lengths of about 1.
+    longest = float(rows.norm(dim=1).max())
+    cell = ((rows / longest).tolist(), positions.detach().double().tolist(), species.tolist())
     with warnings.catch_warnings():
         # Of how spglib will report errors one day.
         warnings.simplefilter("ignore", DeprecationWarning)
-        data = spglib.get_symmetry_dataset(cell, symprec=tolerance * float(rows.norm(dim=1).max()))
+        data = spglib.get_symmetry_dataset(cell, symprec=tolerance)
     theirs = 0 if data is None else len(data.rotations)
     if theirs != count:
         raise ArgumentError(
