@@ -37,7 +37,7 @@ class ResolventAttentionConfig:
 
 
 class ResolventAttention(AbstractMixer):
-    """o = (1 - alpha) (I - alpha A)^-1 v; its state grows with the text, as a cache of keys does."""
+    """o = (1 - alpha) (I - alpha A)^-1 v; its state grows with the text."""
 
     def __init__(self, config: ResolventAttentionConfig) -> None:
         super().__init__(config.projection)
