@@ -93,6 +93,8 @@ def test_a_slow_rise_within_rounding_adds_up(size):
     assert not found
     assert found.quantity == "energy above its lowest so far"
     assert found.where == "step 1998"
+    # However long it fell before.
+    assert not falls(torch.cat([2 - steps / 1000, 1 + 9e-15 * steps[:10]]), lambda e: e)
     # Rounding that knows no direction, in what is conserved.
     assert falls(size * (1 + 2e-16 * noise(4000).cumsum(0)), lambda e: e)
     assert falls(size * (1 + 1e-15 * noise(4000)), lambda e: e)
@@ -382,6 +384,22 @@ def test_golden_cigar_never_ends(radius, count):
 def test_what_only_grows_does_not_end(grow, count):
     times = torch.linspace(0, 15, count, dtype=DOUBLE)
     assert exists((times, grow(times)), 15.0)
+
+
+def test_gaps_and_noise_neither_end_a_flow_nor_hide_its_end():
+    early = torch.arange(8, dtype=DOUBLE)
+    for unit, last, grow in (
+        (0.1, 3.0, torch.exp),
+        (1.0, 2e9, lambda t: 1 + 1e-9 * t),
+        (0.1, 1e3, lambda t: (1 + t) ** 3),
+    ):
+        times = torch.cat([unit * early, number([last])])
+        assert exists((times, grow(times)), last)
+    assert exists(noise(2000).exp(), 1999.0)
+    times = torch.linspace(0, 0.98, 50, dtype=DOUBLE)
+    found = exists((times, (1 + 3e-4 * noise(50)) / (1 - times)), 2.0)
+    assert not found
+    assert found.measured == pytest.approx(1, rel=2e-3)
 
 
 def test_what_explodes_ends():
