@@ -88,7 +88,7 @@ def test_the_end_of_a_long_oval_is_a_grim_reaper():
 
 def test_lengths_never_grow_and_corners_grow_even():
     generator = torch.Generator().manual_seed(0)
-    shapes = torch.stack([star(60), oval(-2.0, 60), around(60) * torch.tensor([3.0, 0.4])])
+    shapes = torch.stack([star(40), oval(-2.0, 40), around(40) * torch.tensor([3.0, 0.4])])
     rough = shapes + 0.02 * torch.randn(shapes.shape, dtype=DOUBLE, generator=generator)
     for step in (1e-5, 1e-2, 1.0, 100.0):
         after = curve_shortening_step(rough, step)

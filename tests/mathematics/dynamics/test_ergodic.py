@@ -38,7 +38,7 @@ def test_golden_logistic_map():
     assert cycle[:, 0].tolist() == pytest.approx([math.log(2)] * 3, abs=5e-9)
     assert math.log(2) == pytest.approx(0.69314718056, abs=1e-11)
     # By conjugation to the tent map the error is (h(x_t) - h(x_0)) / t, whose mean is 0.
-    found = lyapunov_exponents(logistic, starts(8000, 1), steps=100, warm_up=50)
+    found = lyapunov_exponents(logistic, starts(8000, 1), steps=50, warm_up=10)
     assert float(found.mean()) == pytest.approx(math.log(2), abs=5e-4)
 
 
@@ -51,7 +51,7 @@ def test_golden_cat_map():
 
 
 def test_golden_henon_map():
-    found = lyapunov_exponents(henon, starts(4000, 2), steps=100, warm_up=60)
+    found = lyapunov_exponents(henon, starts(4000, 2), steps=60, warm_up=30)
     assert float(found[:, 0].mean()) == pytest.approx(0.4192, abs=2e-3)
     total = torch.full((4000,), math.log(0.3), dtype=DOUBLE)
     torch.testing.assert_close(found.sum(-1), total, rtol=0, atol=1e-12)

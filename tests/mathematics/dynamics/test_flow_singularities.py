@@ -149,11 +149,13 @@ def test_the_cigar_never_ends():
     ("curvature", "volume", "kind"),
     [
         (lambda t: 0.5 / (1 - t), lambda t: (1 - t) ** 1.5, "point"),
+        (lambda t: 0.5 / (1 - t), lambda t: (1 - t) ** 1.4, "point"),
         (lambda t: 0.5 / (1 - t), lambda t: 1 - t, "collapse"),
+        (lambda t: 0.5 / (1 - t), lambda t: (1 - t) ** 0.5, "collapse"),
         (lambda t: 0.5 / (1 - t), lambda t: 2 - t, "neck"),
         (lambda t: 0.5 / (2.2 - t), torch.ones_like, None),  # not twice as large
         (lambda t: (4 * t).exp(), torch.ones_like, None),  # immortal: |K| (T - t) is not bounded
-        (lambda t: 5 / (1 - t), torch.ones_like, None),
+        (lambda t: 1.3 / (1 - t), torch.ones_like, None),
         (lambda t: 0.5 / (1 - t) ** 3, torch.ones_like, None),  # far from a line
         (lambda t: 0.2 / (1 - t) ** 0.3, torch.ones_like, None),  # bent, and else alike
         (lambda t: 60 - 40 * t, torch.ones_like, None),
@@ -188,6 +190,8 @@ def test_records_with_few_equal_or_infinite_states_end_nowhere():
     t = torch.tensor([0.0, 0.82, 0.87, 0.9, 0.95], dtype=DOUBLE)
     ones = torch.ones_like(t)
     assert len(FLOW.detect_singularities(Told(t, 0.5 / (1 - t), ones), 1.0)) == 1
+    grown = FLOW.detect_singularities(Told(t, 0.5 / (1.6 - t), ones), 0.3)  # 2.5 times as large
+    assert grown[0].time == pytest.approx(1.6)
     few = Told(t[[0, 2, 3, 4]], 0.5 / (1 - t[[0, 2, 3, 4]]), ones[1:])  # 3 of the last fourfold
     assert FLOW.detect_singularities(few, 1.0) == []
     for sizes in (ones.cumsum(0), 0.5 / (1 - t)):

@@ -33,17 +33,17 @@ def markov_map(x):
 def test_density_of_the_logistic_map():
     """1 / (pi sqrt(x (1 - x))), whose poles boxes blur: the error falls slowly with their size."""
     errors = []
-    for boxes in (64, 256, 1024):
+    for boxes in (32, 128, 512):
         found = ulam_chain(logistic, ZERO, ONE, boxes, samples=64)
         edges = torch.linspace(0, 1, boxes + 1, dtype=DOUBLE)
         law = (2 / math.pi * edges.sqrt().asin()).diff()
         errors.append(float((found.measure() - law).abs().sum()))
     assert errors[0] / errors[1] > 1.5
     assert errors[1] / errors[2] > 1.5
-    assert errors[2] < 0.05
-    middle = found.centres[512, 0]
+    assert errors[2] < 0.07
+    middle = found.centres[256, 0]
     exact = 1 / (math.pi * (middle * (1 - middle)).sqrt())
-    assert float(found.density()[512]) == pytest.approx(float(exact), rel=0.05)
+    assert float(found.density()[256]) == pytest.approx(float(exact), rel=0.05)
     means = found.space_average(lambda x: torch.cat([x, x * x], -1)).tolist()
     assert means == pytest.approx([0.5, 0.375], abs=0.02)
 

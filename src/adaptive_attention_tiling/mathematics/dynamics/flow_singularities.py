@@ -96,7 +96,7 @@ def flow_singularities(flow: FlowRecord, threshold: float) -> list[Singularity]:
     volumes = flow.volumes.detach().double()
     _check_record(t, sizes, volumes)
     last = float(sizes[-1])
-    if not threshold <= last < math.inf:
+    if not last >= threshold:
         return []
     before = (last / _TAIL > sizes).nonzero()
     start = int(before[-1]) + 1 if len(before) else 0
