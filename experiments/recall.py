@@ -47,6 +47,7 @@ from adaptive_attention_tiling.layers import (
     LinearAttentionConfig,
     MixerConfig,
     ProjectionConfig,
+    ResolventAttentionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
     StatePreparation,
@@ -94,6 +95,7 @@ def fidelity(
 TABLES: dict[str, dict[str, MixerConfig]] = {
     "recall": {
         "softmax": SoftmaxAttentionConfig(projection=WIDE),
+        "resolvent, alpha = 0.5": ResolventAttentionConfig(projection=WIDE),
         "linear (elu + 1), 64 features": LinearAttentionConfig(projection=WIDE),
         "fidelity, m = 12, write gate": FidelityAttentionConfig(
             projection=WIDE, state_width=12, gates=GateConfig(write=True)
