@@ -153,7 +153,7 @@ def turing_pattern(*, quick: bool) -> Figure:
         title="A Turing pattern from noise",
         note=(
             f"Schnakenberg, a = 0.1, b = 0.9, d = {ratio}, t = {time:g}. Wavelength {found:.2f} "
-            f"measured, 2π / k_c = {expected:.2f} (dashed); the box resolves k to "
+            f"measured, {expected:.2f} at the threshold (dashed); the box resolves k to "
             f"{2 * math.pi / side:.3f}. Shaded: wave numbers that grow, {unstable[0]:.3f} to "
             f"{unstable[1]:.3f}."
         ),
@@ -246,7 +246,8 @@ def graphene_bands(*, quick: bool) -> Figure:
     energies = sheet.bands(path)
     grid = zone_grid(sheet.lattice, 40 if quick else 120)
     levels = torch.linspace(-3.3, 3.3, 265, dtype=torch.float64)
-    density = density_of_states(sheet.bands(grid), levels, 0.09 if quick else 0.045)
+    width = 0.09 if quick else 0.045
+    density = density_of_states(sheet.bands(grid), levels, width)
     corner = points["K"]
     direction = torch.tensor([1.0, 0.0], dtype=torch.float64)
     velocity, expected = float(sheet.velocities(corner, direction).max()), math.sqrt(3) / 2
@@ -261,8 +262,8 @@ def graphene_bands(*, quick: bool) -> Figure:
         title="π bands of graphene, tight binding",
         note=(
             f"Bands meet at K, |E| = {touching:.0e} t, with velocity {velocity:.6f} t a "
-            f"(theory: √3 / 2 = {expected:.6f}). The density peaks at {peak:.3f} t (theory: 1, "
-            "the energy at M)."
+            f"(theory: √3 / 2 = {expected:.6f}). The density, broadened by {width} t, peaks at "
+            f"{peak:.3f} t (theory: 1, the energy at M)."
         ),
     )
     return Figure(
@@ -292,7 +293,8 @@ def square_bands(*, quick: bool) -> Figure:
     grid = zone_grid(lattice, 16 if quick else 40)
     everywhere = bands(grid, 1.0)
     levels = torch.linspace(float(energies.min()) - 3, 60, 200, dtype=torch.float64)
-    density = density_of_states(everywhere, levels, 2.4 if quick else 1.2)
+    width = 2.4 if quick else 1.2
+    density = density_of_states(everywhere, levels, width)
     at_edge = bands(places[1][None], 1.0)[0]
     gap, expected = float(at_edge[1] - at_edge[0]), 2 * strength
     picture = band_picture(
@@ -307,7 +309,7 @@ def square_bands(*, quick: bool) -> Figure:
         note=(
             f"V = {2 * strength:g} (cos 2πx + cos 2πy); free particles dashed. The lowest "
             f"bands at X are {gap:.4f} apart (nearly free theory, first order: 2 |V₁| = "
-            f"{expected:g})."
+            f"{expected:g}). The density is broadened by {width}."
         ),
     )
     return Figure(picture, {"gap at X": gap, "gap 2 |V_1|": expected})
