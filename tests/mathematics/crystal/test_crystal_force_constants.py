@@ -281,6 +281,25 @@ def test_gradients_in_everything():
     assert torch.autograd.gradcheck(speeds, tuple(x.requires_grad_() for x in inputs))
 
 
+CHANGES = {
+    "outside the cell": (torch.eye(3), [[3.0, -2, 1], [0, 5, -4]], [0, 1]),
+    "other order": (torch.eye(3), [[0.0, 0, 0], [0, 0, 0]], [1, 0]),
+    "left-handed": (torch.eye(3)[[1, 0, 2]], [[0.0, 0, 0], [0, 0, 0]], [0, 1]),
+    "skewed": ([[1.0, 2, 0], [0, 1, 0], [-1, 1, 1]], [[0.0, 0, 0], [0, 0, 0]], [0, 1]),
+}
+
+
+@pytest.mark.parametrize(("change", "moves", "order"), CHANGES.values(), ids=CHANGES)
+def test_frequencies_do_not_depend_on_how_a_crystal_is_told(change, moves, order):
+    change, moves, masses = torch.as_tensor(change).double(), real(moves), real([1.0, 2.5])
+    springs = (1.0, 0.4, 0.1), (0.2, 0.05, 0.0)
+    wanted = ForceConstants.springs(FCC, QUARTER, masses, *springs)
+    places = (QUARTER @ torch.linalg.inv(change) + moves)[order]
+    found = ForceConstants.springs(change @ FCC, places, masses[order], *springs)
+    q = 3 * waves(4, 3)
+    torch.testing.assert_close(found.modes(q).frequencies, wanted.modes(q).frequencies)
+
+
 def test_unstable_waves_have_negative_frequencies():
     """A square net of negative springs across its bonds gives way along them first."""
     net = ForceConstants.springs(orthogonal(1.0, 1.0), real([[0.0, 0]]), (1.0,), (1.0,), (-0.1,))

