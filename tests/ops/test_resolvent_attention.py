@@ -120,6 +120,13 @@ def test_ended_walks_average_and_their_error_is_bounded(hops):
     assert_close(ones, torch.ones_like(ones), row="special_case")
 
 
+def test_walks_without_their_end_weigh_less():
+    query, key, value = tensors(length=9)
+    ones = torch.ones_like(value)
+    out = resolvent_attention(query, key, ones, damping=0.8, hops=3, truncated=True)
+    assert_close(out, (1 - 0.8**4) * ones, row="special_case")
+
+
 def test_the_tolerance_gives_the_hops():
     assert [hops_for(0.5, x) for x in (1e-3, 2**-10, 2**-10 * 0.999, 1.0, 5.0)] == [
         10,
@@ -299,6 +306,7 @@ def test_the_choice_is_explained():
         ("hops", {"implementation": "reference", "hops": 2}),
         ("return_state", {"return_state": True}),
         ("return_state", {"return_state": True, "is_causal": True, "hops": 2}),
+        ("initial_state", {"initial_state": ResolventState(*tensors()[1:])}),
         ("implementation", {"implementation": "fast"}),
         ("key_padding_mask", {"key_padding_mask": torch.ones(B, 3, dtype=torch.bool)}),
     ],
