@@ -269,6 +269,7 @@ def test_tolerance_is_one_length_for_spglib_and_us():
 BROKEN = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [-1, 0]]])
 MISUSED = {
     "no group": (lambda: point_group_symbol(BROKEN), "rotations: got 2 matrices that are no group"),
+    "singular": (lambda: point_group_symbol(0 * BROKEN), "1 matrices that are no group"),
     "shape": (lambda: point_group_symbol(BROKEN[0]), r"rotations: got shape \[2, 2\]"),
     "none": (lambda: point_group_symbol(BROKEN[:0]), r"rotations: got shape \[0, 2, 2\]"),
     "space": (

@@ -30,6 +30,8 @@ def band_velocities(
         wavevector: k, one point.
         direction: u; its length scales the result, so pass a unit vector.
         meeting: energies nearer than this count as one.
+
+    Gradients of the slopes by k or by what H closes over need all bands apart: NaN where any meet.
     """
     moved = torch.func.jvp(hamiltonian, (wavevector,), (direction,))
     energies, states = torch.linalg.eigh(moved[0])
@@ -50,7 +52,7 @@ def inverse_effective_mass(
     """d^2 E / dk_a dk_b of one band: 1 / m* in units of hbar = 1.
 
     <d_a d_b H> + 2 Re sum over other bands of <d_a H> <d_b H> / (E - E_other), which needs no
-    gap among the other bands. A mass is positive at the bottom of a band and negative at its top.
+    gap among the other bands. Its gradients do: they are NaN where others meet. A mass is positive at the bottom of a band and negative at its top.
 
     Args:
         hamiltonian: H(k), Hermitian [m, m], of a differentiable wavevector.
