@@ -39,7 +39,7 @@ def deviation(series, exact):
 
 
 def drawn(field, number=0, **options):
-    options = {"chains": 128, "draws": 80, "burn_in": 20, "leapfrog_steps": 6} | options
+    options = {"chains": 256, "draws": 40, "burn_in": 12, "leapfrog_steps": 6} | options
     return field.sample(generator=seeded(number), **options)
 
 
@@ -111,7 +111,7 @@ def test_a_chain_of_sites_is_a_path():
     m = real(-0.5).requires_grad_()
     (slope,) = torch.autograd.grad(partition(m).log(), m)
     field = ScalarField((5,), -0.5, 2.0)
-    found = drawn(field, 4, chains=256, draws=50, leapfrog_steps=8)
+    found = drawn(field, 4, chains=512, draws=25, leapfrog_steps=8)
     assert deviation(found.states.square().mean(-1), -2 / 5 * slope) < 4
 
 
@@ -162,8 +162,8 @@ def test_steps_have_order_two_and_long_ones_still_give_the_distribution():
     assert abs(math.log2(spread(0.4) / spread(0.2)) - 2) < 0.25
     state = real([[1.0, 2.0]]).expand(500, 2)
     wide = hybrid_monte_carlo(
-        lambda x: x.square().sum(-1) / 2, state, real([1.4, 0.7]), draws=60, leapfrog_steps=3,
-        generator=seeded(0),
+        lambda x: x.square().sum(-1) / 2, state, real([1.4, 0.7]), draws=40, burn_in=5,
+        leapfrog_steps=3, generator=seeded(0),
     )  # fmt: skip
     assert wide.acceptance < 0.9
     for axis in (0, 1):
@@ -209,7 +209,7 @@ COUPLINGS = {"Z2": 0.5, "U(1)": 1.0, "SU(2)": 2.0}  # those of the reference val
 def test_golden_plaquettes_by_sampling(group):
     beta = COUPLINGS[group]
     field = GaugeField((6, 6), beta, group)
-    links = field.sample(chains=80, draws=12, burn_in=8, generator=seeded(1))
+    links = field.sample(chains=240, draws=4, burn_in=8, generator=seeded(1))
     mean = field.plaquettes(links).mean((-3, -2, -1))
     assert deviation(mean, plaquette(real(beta), group)) < 4
     assert deviation(mean, plaquette(real(0.9 * beta), group)) > 6
@@ -219,7 +219,7 @@ def test_golden_plaquettes_by_sampling(group):
         exact = plaquette(real(beta), group) ** (length * width)
         assert deviation(area, exact) < 4
         assert sampled_mean(area).error < 0.01
-    again = field.sample(chains=80, draws=1, burn_in=8, generator=seeded(1))
+    again = field.sample(chains=240, draws=1, burn_in=8, generator=seeded(1))
     assert torch.equal(again[:, 0], links[:, 0])
 
 

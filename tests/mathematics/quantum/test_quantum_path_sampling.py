@@ -32,10 +32,10 @@ def sliced_moments(framework, beta, slices):
 
 def test_means_over_sampled_paths_are_those_of_the_transfer_matrix():
     found = sample_paths(
-        QUARTIC, 1.0, 8, chains=256, draws=100, burn_in=20, leapfrog_steps=8, step_length=0.72,
+        QUARTIC, 1.0, 8, chains=640, draws=40, burn_in=15, leapfrog_steps=8, step_length=0.72,
         generator=seeded(0),
     )  # fmt: skip
-    assert found.paths.shape == (256, 100, 8)
+    assert found.paths.shape == (640, 40, 8)
     assert 0.5 < found.acceptance < 0.95
     square, across = sliced_moments(QUARTIC, 1.0, 8)
     for series, exact in [
