@@ -52,7 +52,8 @@ def inverse_effective_mass(
     """d^2 E / dk_a dk_b of one band: 1 / m* in units of hbar = 1.
 
     <d_a d_b H> + 2 Re sum over other bands of <d_a H> <d_b H> / (E - E_other), which needs no
-    gap among the other bands. Its gradients do: they are NaN where others meet. A mass is positive at the bottom of a band and negative at its top.
+    gap among the other bands. Its gradients do: they are NaN where others meet. A mass is positive
+    at the bottom of a band and negative at its top.
 
     Args:
         hamiltonian: H(k), Hermitian [m, m], of a differentiable wavevector.
