@@ -33,7 +33,7 @@ def divided_jet(jet: MetricJet, lengths: Float[Tensor, "*b n"]) -> MetricJet:
     return MetricJet(divided(jet.metric, s), first, _lowered(jet.second, s, 4))
 
 
-def raised(tensor: Tensor, lengths: Float[Tensor, "*b n"], lower: int) -> Tensor:
+def in_lengths(tensor: Tensor, lengths: Float[Tensor, "*b n"], lower: int) -> Tensor:
     """s_i T^i_jk.. / (s_j s_k ..), of so many lower indices, as Gamma^k_ij has two."""
     s = lengths.to(tensor)
     return _lowered(tensor, s, lower) * s.reshape(*s.shape, *(1,) * lower)

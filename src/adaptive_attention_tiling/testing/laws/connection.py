@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...mathematics.geometry.curvature import covariant_differential
 from ...mathematics.geometry.jets import MetricJet
-from .balance import raised
+from .balance import in_lengths
 from .metric_samples import directional_jacobian, inside
 
 
@@ -75,7 +75,7 @@ def bianchi_defect(
     in Misner, Thorne and Wheeler, equation 8.44, the derivative's direction first in Gamma.
     """
     gamma, slope = directional_jacobian(connection, points)
-    gamma, slope = raised(gamma, lengths, 2), raised(slope, lengths, 3)
+    gamma, slope = in_lengths(gamma, lengths, 2), in_lengths(slope, lengths, 3)
     half = torch.einsum("...adbc->...abcd", slope)
     half = half + torch.einsum("...ace,...edb->...abcd", gamma, gamma)
     riemann = half - half.transpose(-1, -2)

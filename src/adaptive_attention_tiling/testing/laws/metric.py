@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...mathematics.geometry import AbstractManifold, curvature
 from ...mathematics.geometry.jets import MetricJet
-from .balance import divided, divided_jet, lengths_of, raised
+from .balance import divided, divided_jet, in_lengths, lengths_of
 from .connection import (
     bianchi_defect,
     compatibility_defect,
@@ -126,7 +126,7 @@ class MetricValidation:
             return regular
         gamma = connection_values(connection, self.points, jet.metric, on_grid=coarse is not None)
         lengths = lengths_of(jet.metric)
-        even, symbols = divided_jet(jet, lengths), raised(gamma, lengths, 2)
+        even, symbols = divided_jet(jet, lengths), in_lengths(gamma, lengths, 2)
         scale, noise = self._scale_and_noise(largest_change(symbols, even), lengths)
         rounding = 64 * jet.metric.shape[-1] * torch.finfo(jet.metric.dtype).eps
         upper = tolerance + rounding * (1 + noise / scale)

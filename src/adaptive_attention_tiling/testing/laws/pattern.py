@@ -15,7 +15,7 @@ from ...errors import ArgumentError
 from ...mathematics.dynamics import HamiltonianSystem, PatternDynamics, SemilinearFlow
 from .perturbation import (
     Dynamics,
-    check_step,
+    check_rate_converged,
     checked_fields,
     full_rate,
     linear_rate,
@@ -99,7 +99,7 @@ class PatternValidation:
         rate = linear_rate(advance, u, v, time, self.rounds)
         if not isinstance(self.dynamics, PatternDynamics | SemilinearFlow):
             finer = time_map(self.dynamics, time, self.step / 2)
-            check_step(rate, linear_rate(finer, u, v, time, self.rounds), self.step)
+            check_rate_converged(rate, linear_rate(finer, u, v, time, self.rounds), self.step)
         law = "pattern is stable: |v(t)| <= exp(rate t) |v(0)|"
         rates = (
             (rate, "rate of the linearised flow"),

@@ -75,7 +75,7 @@ def linear_rate(
     return sum(last) / (len(last) * time)
 
 
-def check_step(rate: float, finer: float, step: float) -> None:
+def check_rate_converged(rate: float, finer: float, step: float) -> None:
     """Raise an ArgumentError unless half of the step has the same rate, to a twentieth."""
     if abs(rate - finer) > 0.05 * max(abs(rate), abs(finer)) + 1e-6:
         raise ArgumentError(
