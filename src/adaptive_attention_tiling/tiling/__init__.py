@@ -2,7 +2,7 @@
 
 from .arc_length import arc_lengths, equal_arc_borders
 from .attention_entropy import attention_entropy, entropy_of_probabilities
-from .bit_budget import BitBudget, FixedPoint, bit_budget, lossless_share, to_fixed_point
+from .bit_budget import BitBudget, FixedPointFormat, bit_budget, lossless_share, to_fixed_point
 from .density import DensityState, InformationDensityAnalyzer
 from .fisher import FisherMetric
 from .metric import AbstractMetric, DenseMetric, DiagonalMetric, LowRankMetric
@@ -69,7 +69,7 @@ __all__ = [
     "DiagonalMetric",
     "ExpectedTiling",
     "FisherMetric",
-    "FixedPoint",
+    "FixedPointFormat",
     "InformationDensityAnalyzer",
     "KeyCut",
     "KeyTree",

@@ -83,7 +83,7 @@ class BitBudget:
 
 
 @dataclass(frozen=True)
-class FixedPoint:
+class FixedPointFormat:
     """x = codes 2^exponent, exactly, with one exponent a tile.
 
     Args:
@@ -131,7 +131,7 @@ def bit_budget(tensor: Shaped[Tensor, "*b s d"], tile: int) -> BitBudget:
     return BitBudget(high, low, signed.masked_fill(empty, 0), own)
 
 
-def to_fixed_point(tensor: Shaped[Tensor, "*b s d"], tile: int, bits: int) -> FixedPoint:
+def to_fixed_point(tensor: Shaped[Tensor, "*b s d"], tile: int, bits: int) -> FixedPointFormat:
     """Each tile as signed integers and the power of two that loses nothing.
 
     Args:
@@ -160,7 +160,7 @@ def to_fixed_point(tensor: Shaped[Tensor, "*b s d"], tile: int, bits: int) -> Fi
         )
     else:
         codes = tensor.long() >> exponents
-    return FixedPoint(codes.to(_INTEGERS[max(8, bits)]), budget.trailing, tile)
+    return FixedPointFormat(codes.to(_INTEGERS[max(8, bits)]), budget.trailing, tile)
 
 
 def lossless_share(tensor: Shaped[Tensor, "*b s d"], tile: int, bits: int) -> float:

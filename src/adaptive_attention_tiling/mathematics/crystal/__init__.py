@@ -39,7 +39,7 @@ from .heat_capacity import heat_capacity
 from .high_symmetry import BandPath, SymmetryPoints, band_path, high_symmetry_points
 from .ising_plane import ISING_CRITICAL_COUPLING, onsager_free_energy, spontaneous_magnetisation
 from .lattice import (
-    Reduction,
+    LatticeReduction,
     body_centred_cubic,
     face_centred_cubic,
     hexagonal,
@@ -92,13 +92,13 @@ __all__ = [
     "GaugeAnomalies",
     "GaugeBeta",
     "HyperchargeAnomalies",
+    "LatticeReduction",
     "PeriodDoubling",
     "Periodicity",
     "PhononSpectrum",
     "PowerLaw",
     "PowerSeries",
     "PrimitiveCell",
-    "Reduction",
     "RefractionSystem",
     "RenormalizationFlow",
     "ScaleCohomology",

@@ -64,14 +64,14 @@ def reciprocal_lattice(lattice: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n 
     return reciprocal
 
 
-class Reduction(NamedTuple):
+class LatticeReduction(NamedTuple):
     """A reduced basis of a lattice and the unimodular map to it: basis = transform @ lattice."""
 
     basis: Tensor
     transform: Tensor
 
 
-def minkowski_reduced(lattice: Float[Tensor, "n n"]) -> Reduction:
+def minkowski_reduced(lattice: Float[Tensor, "n n"]) -> LatticeReduction:
     """Shortest basis of a lattice in one to three dimensions, shortest vector first.
 
     Greedy reduction: the longest vector is brought to its shortest by whole multiples of the
@@ -101,7 +101,7 @@ def minkowski_reduced(lattice: Float[Tensor, "n n"]) -> Reduction:
         if lengths.min() >= basis[-1].square().sum() * (1 - 1e-10):
             break
         transform = torch.cat([transform[:-1], shorter[lengths.argmin()][None]])
-    return Reduction(transform.to(lattice) @ lattice, transform.round().long())
+    return LatticeReduction(transform.to(lattice) @ lattice, transform.round().long())
 
 
 def lattice_point_group(lattice: Float[Tensor, "n n"], tolerance: float = 1e-5) -> Tensor:
