@@ -98,6 +98,15 @@ def test_velocities_of_bands_that_meet_within_the_given_distance():
     assert band_velocities(crossing, k, along, 1e-4).tolist() == pytest.approx([1.0, -1.0])
 
 
+def test_masses_of_bands_that_meet_within_the_given_distance():
+    def apart(k):
+        return torch.diag_embed(torch.stack([k[0] ** 2, 1e-3 - k[0] ** 2])) + 0j
+
+    assert float(inverse_effective_mass(apart, real([0.0]), 0, 1e-4)) == pytest.approx(2.0)
+    with pytest.raises(ArgumentError, match="where the band meets another"):
+        inverse_effective_mass(apart, real([0.0]), 0, 1e-2)
+
+
 K = real([4 * math.pi / 3, 0])
 MISUSED = {
     "band": (lambda: graphene().inverse_effective_mass(0 * K, 2), "band: got 2, expected 0 to 1"),

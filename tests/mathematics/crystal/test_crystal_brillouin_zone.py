@@ -16,6 +16,9 @@ from adaptive_attention_tiling.mathematics.crystal.lattice import whole_vectors
 
 TRICLINIC = torch.tensor([[1.0, 0, 0], [0.2, 1.1, 0], [0.3, 0.4, 1.3]], dtype=torch.float64)
 
+# Of a box 3 x 1 x 3; its shortest reciprocal vectors are no whole sums with entries up to 1.
+SKEW = torch.tensor([[0.0, -3, 3], [-3, 2, -3], [3, -1, 3]], dtype=torch.float64)
+
 # Lattice, faces, corners, volume.
 GOLDEN = {
     "B5 SC": (simple_cubic(), 6, 8, 248.050213442),
@@ -25,6 +28,7 @@ GOLDEN = {
     "B5 hexagon": (hexagonal(), 6, 6, 45.5857500621),
     "square": (orthogonal(1.0, 1.0), 4, 4, 4 * math.pi**2),
     "chain": (orthogonal(2.0), 2, 2, math.pi),
+    "skew": (SKEW, 6, 8, 8 * math.pi**3 / 9),
     "triclinic": (TRICLINIC, 14, 24, 8 * math.pi**3 / 1.43),
 }
 
@@ -62,6 +66,20 @@ def test_folding_and_membership_by_brute_force(name):
     one_by_one = torch.stack([zone.fold(row) for row in k])
     assert torch.equal(folded.reshape(8, 8, -1), zone.fold(k.reshape(8, 8, -1)))
     torch.testing.assert_close(one_by_one, folded)
+
+
+def test_tolerance_is_the_fraction_of_the_way_to_a_face():
+    zone = BrillouinZone(TRICLINIC)
+    middles = zone.normals / 2
+    assert bool(zone.contains(middles).all())
+    assert not bool(zone.contains(1.01 * middles).any())
+    assert bool(zone.contains(1.01 * middles, tolerance=0.02).all())
+
+
+def test_rounding_of_a_sheared_cell_adds_no_faces():
+    turned = 1.37 * torch.tensor([[0.8, 0.6], [-0.6, 0.8]], dtype=torch.float64)
+    sheared = torch.tensor([[1.0, 0], [1e6, 1]], dtype=torch.float64) @ turned
+    assert BrillouinZone(sheared).faces == 4
 
 
 def test_zones_of_a_chain_are_intervals():
