@@ -68,7 +68,13 @@ def test_frequencies_are_quantiles_and_bad_widths_are_told():
     assert float(found.abs().median()) == pytest.approx(0.5, abs=1e-3)
     assert float(found.mean()) == pytest.approx(0, abs=1e-9)
     for width in (0.0, -1.0, math.nan):
-        with pytest.raises(ArgumentError, match="width: "):
-            critical_coupling(width)
+        for ask in (
+            critical_coupling,
+            lambda width: lorentz_frequencies(3, width),
+            lambda width: kuramoto_coherence(tensor(2.0), width),
+            lambda width: ott_antonsen_rate(tensor(0.3) + 0j, 2.0, width),
+        ):
+            with pytest.raises(ArgumentError, match="width: "):
+                ask(width)
     with pytest.raises(ArgumentError, match="count: got 0"):
         lorentz_frequencies(0, 1.0)
