@@ -400,6 +400,11 @@ def test_couplings_that_vanish_do_so_by_rounding():
     assert scaled(near, block_map, tolerance=1e-6)
 
 
+def test_a_change_of_scale_that_moves_little_is_one():
+    fixed = torch.tensor([0.3, 0.1], dtype=DOUBLE)
+    assert scaled(fixed, lambda k: fixed + (1 - 1e-6) * (k - fixed))
+
+
 def test_golden_feigenbaum_function():
     c = feigenbaum_function()
     powers = torch.arange(1, len(c) + 1)
