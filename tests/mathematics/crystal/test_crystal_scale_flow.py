@@ -68,8 +68,19 @@ def test_counts_of_directions():
     torch.testing.assert_close(point.exponents, factors.log() / math.log(3))
     saddle = fixed_point(mixing, real([0.1, 0.1]))
     assert saddle.stability == "saddle"
+    barely = point._replace(exponents=real([1e-9, 0.0, -1e-9]))
+    assert (barely.relevant, barely.marginal, barely.irrelevant) == (0, 3, 0)
     torch.testing.assert_close(saddle.eigenvalues.real, real([1.9, 0.6]))
     assert float(saddle.correlation_exponent) == pytest.approx(math.log(2) / math.log(1.9))
+
+
+def test_points_nearer_than_a_distance_or_a_share_of_their_size_are_one():
+    def pair(low, high):
+        return lambda k: (k - low) * (k - high)
+
+    for low, high, apart, count in ((0.1, 0.3, 0.25, 1), (0.1, 0.3, 0.15, 2), (8.0, 9.0, 0.2, 1)):
+        starts = real([[low - 0.01], [high + 0.01]])
+        assert len(beta_fixed_points(pair(low, high), starts, apart=apart).points) == count
 
 
 def test_golden_one_loop_wilson_fisher():
@@ -119,6 +130,7 @@ def test_golden_b0_of_colour():
     assert gauge_beta(3, 16).one_loop == Fraction(1, 3)
     assert gauge_beta(3, 17).one_loop < 0
     assert gauge_beta(2, 0) == (Fraction(22, 3), Fraction(136, 3))
+    assert gauge_beta(2, 1).two_loops == Fraction(136, 3) - Fraction(49, 6)
     assert gauge_beta(3, 5).two_loops == Fraction(116, 3)
 
 
@@ -222,6 +234,8 @@ def test_exponents_of_long_transport_are_scaling_dimensions():
     critical = fixed_point(migdal_kadanoff, real([0.3])).couplings
     found = block_connection(migdal_kadanoff, critical, 0, 5).exponents()
     assert float(found) == pytest.approx(0.747235718929, abs=1e-9)
+    finer = block_connection(migdal_kadanoff, critical, 5, 0).exponents()
+    torch.testing.assert_close(finer, -found)
     growth = block_connection(mixing, real([0.0, 0.0]), 0, 60, 2.0).exponents()
     wanted = real([math.log2(1.9), math.log2(0.6)])
     # Left and right eigenvectors of dR are not orthogonal, which fades as 1 / steps.
@@ -291,6 +305,16 @@ def test_the_specification_in_one_object():
     assert (field.name, float(field.weight)) == ("scaling field 0", pytest.approx(0.7472357))
     assert system.anomaly_polynomial([((1,), 1)]) == {(3,): Fraction(1, 6)}
     assert system.anomaly_polynomial([((3,), 1), ((4,), 1), ((5,), -1)], 2) == {}
+
+
+def test_the_scale_of_one_object_reaches_its_parts():
+    factors = real([2.0, 0.5])
+    system = ScaleCohomology(real([0.1, 0.2]), block_map=lambda k: factors * k, scale=3.0)
+    assert system.scale_connection(0, 2).log_scale == pytest.approx(2 * math.log(3))
+    # A flow may have run to infinity.
+    starts = real([[math.inf, 0.0], [0.1, 0.2], [math.nan, 1.0]])
+    (origin,) = system.fixed_points(starts)
+    torch.testing.assert_close(origin.exponents, factors.log() / math.log(3))
 
 
 def test_the_specification_with_a_beta_function():
