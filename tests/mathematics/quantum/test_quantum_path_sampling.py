@@ -68,6 +68,33 @@ def test_autocorrelation_and_errors_of_a_known_chain(a):
     assert abs(found.value) < 4 * found.error
 
 
+def sampled_mean_by_loops(series):
+    chains, draws = series.shape
+    rest = (series - series.mean()).tolist()
+    covariances = [
+        sum(row[i] * row[i + t] for row in rest for i in range(draws - t)) / (chains * (draws - t))
+        for t in range(draws)
+    ]
+    tau = -0.5
+    for t, covariance in enumerate(covariances):
+        tau += covariance / covariances[0]
+        if t >= max(8.0, 5 * tau):
+            break
+    tau = max(tau, 0.5 / draws)
+    return tau, math.sqrt(2 * tau * covariances[0] / (chains * draws))
+
+
+@pytest.mark.parametrize(("chains", "draws"), [(3, 40), (2, 20), (2, 7), (1, 4)])
+def test_short_series_by_loops(chains, draws):
+    noise = torch.randn(chains, draws, dtype=torch.float64, generator=seeded(draws))
+    # Of a walk the window has no end; of signs that alternate the sum of rho is below 0.
+    signs = 1 - 2 * torch.arange(draws, dtype=torch.float64).remainder(2).expand(chains, draws)
+    for series in (noise, noise.cumsum(1), signs + 1e-3 * noise):
+        found = sampled_mean(series)
+        exact = sampled_mean_by_loops(series)
+        assert (found.autocorrelation_time, found.error) == pytest.approx(exact, rel=1e-9)
+
+
 def test_a_constant_has_no_error():
     assert sampled_mean(torch.ones(2, 5)).error == 0
 
