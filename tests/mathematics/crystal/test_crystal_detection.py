@@ -16,6 +16,11 @@ from adaptive_attention_tiling.mathematics.crystal import (
     profile_period,
     simple_cubic,
 )
+from adaptive_attention_tiling.mathematics.crystal.bragg import (
+    BraggPeaks,
+    _climbed,
+    reciprocal_basis,
+)
 from adaptive_attention_tiling.mathematics.crystal.lattice import whole_vectors
 
 
@@ -189,6 +194,41 @@ DENSITIES = {
     "FCC": (face_centred_cubic(7.0), (20, 20, 20), 0.9, 1.0, None, "face-centred cubic"),
     "BCC": (body_centred_cubic(6.0), (20, 20, 20), 0.9, 1.0, None, "body-centred cubic"),
 }
+
+
+def test_windows_do_not_prefer_an_end():
+    generator = torch.Generator().manual_seed(3)
+    density = torch.randn(24, 16, generator=generator, dtype=torch.float64)
+    strength = detect_density_lattice(density, shuffles=1, generator=generator).strength
+    for axis in (0, 1):
+        other = detect_density_lattice(density.flip(axis), shuffles=1, generator=generator)
+        torch.testing.assert_close(other.strength, strength)
+
+
+def test_chance_counts_the_density_among_its_shuffles():
+    wave = torch.cos(torch.arange(64, dtype=torch.float64))
+    for shuffles in (4, 9):
+        found = detect_density_lattice(wave, shuffles=shuffles, generator=torch.Generator())
+        assert float(found.chance) == pytest.approx(1 / (shuffles + 1))
+
+
+def test_stronger_peaks_weigh_more_in_the_reciprocal_lattice():
+    """Least squares of b through peaks p_i = m_i b, with weights s_i: sum s m p / sum s m^2."""
+    peaks = torch.tensor([[10.0], [20.4], [29.8]], dtype=torch.float64)
+    strengths = torch.tensor([100.0, 9.0, 4.0], dtype=torch.float64)
+    found = reciprocal_basis(BraggPeaks(peaks, strengths), torch.ones(1, dtype=torch.float64))
+    exact = (100 * 10 + 9 * 2 * 20.4 + 4 * 3 * 29.8) / (100 + 9 * 4 + 4 * 9)
+    assert abs(float(found)) == pytest.approx(exact, rel=1e-12)
+
+
+def test_peaks_move_no_further_than_a_step():
+    places = torch.arange(-16.0, 17.0, dtype=torch.float64)[:, None]
+    values = torch.cos(places[:, 0]) * torch.cos(math.pi * places[:, 0] / 34).square()
+    step = torch.tensor([0.1], dtype=torch.float64)
+    starts = torch.tensor([[0.95], [1.06], [1.15], [1.3], [1.6]], dtype=torch.float64)
+    found = _climbed(starts, places, values, step)
+    assert found[:2, 0].tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
+    assert bool(((found - starts).abs() <= step + 1e-12).all())
 
 
 @pytest.mark.parametrize(
