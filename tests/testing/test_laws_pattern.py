@@ -259,17 +259,20 @@ def test_a_square_has_its_eight_symmetries():
 
 
 def test_rounding_is_that_of_the_constant_a_pattern_sits_on():
-    def thirds(u):
-        return (u.roll(8) * 3) / 3
+    def rounded(u):
+        return u.roll(8).sqrt().square()
 
     wave = (torch.arange(16) * math.pi / 4).cos()
-    assert symmetric(1e2 + 1e-2 * wave, [thirds], group_axioms=False)
+    assert symmetric(1e2 + 1e-2 * wave, [rounded], group_axioms=False)
     broken = wave.clone()
     broken[3] += 0.5
-    assert not symmetric(1e2 + 1e-2 * broken, [thirds], group_axioms=False)
+    assert not symmetric(1e2 + 1e-2 * broken, [rounded], group_axioms=False)
     # The group itself is looked at on a tensor without one.
-    off = [lambda u: u, lambda u: u.roll(8) * (1 + 1e-4)]
-    assert not symmetric(1e2 + 1e-2 * wave, off)
+    off = [lambda u: u, lambda u: u.roll(8) + 1e-4 * (u - u.mean())]
+    assert symmetric(1e2 + 1e-2 * wave, off, group_axioms=False)
+    found = symmetric(1e2 + 1e-2 * wave, off)
+    assert not found
+    assert "among them" in found.law
 
 
 @pytest.mark.parametrize(("change", "good"), [(0.9e-9, True), (1.1e-9, False), (math.nan, False)])
@@ -353,6 +356,11 @@ def test_operations_must_be_isometries_and_a_group():
         torch.eye(3).long().repeat(2, 1, 1), torch.tensor([[0.0] * 3, [0.5] * 3]).double()
     )
     assert symmetric(doubled, both)
+    half = SymmetryOperations(both.rotations[1:], both.translations[1:])
+    assert symmetric(doubled, half).quantity == "distance to the identity"
+    # Lengths are shares of the longest vector, here of 1000: 2 * 1e-7 * 3^(1/2).
+    near = SymmetryOperations(both.rotations, both.translations * (1 + 2e-7))
+    assert symmetric(doubled._replace(lattice=1000 * doubled.lattice), near, tolerance=1e-6)
 
 
 def scaled(pattern, change, **options):
