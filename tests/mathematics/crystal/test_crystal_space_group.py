@@ -237,6 +237,17 @@ def test_primitive_cells():
     assert (name.symbol, name.point_group, len(name.rotations)) == ("p4mm", "4mm", 8)
 
 
+@pytest.mark.parametrize("off", [0.0, 4e-4])
+def test_primitive_cells_of_nearly_equal_layers(off):
+    """Two stacked cubes whose second atom is off by less than the tolerance are one cube."""
+    layers = real([[0.2, 0.3, 0.9], [0.2, 0.3, 0.4 + off]])
+    cell = primitive_cell(orthogonal(1.0, 1.0, 2.0), layers, torch.tensor([7, 7]), 1e-3)
+    assert cell.species.tolist() == [7]
+    assert bool(((cell.positions >= 0) & (cell.positions < 1)).all())
+    steps = (cell.positions @ cell.lattice - real([0.2, 0.3, 1.8])) @ torch.linalg.inv(cell.lattice)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=4e-3)
+
+
 def test_bases_by_euclid():
     assert row_echelon([[6, 0], [0, 6], [4, 2], [2, 4]], 2) == [[2, 4], [0, 6]]
     generator = torch.Generator().manual_seed(0)
