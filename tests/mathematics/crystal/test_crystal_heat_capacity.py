@@ -104,12 +104,16 @@ def test_gradients():
 def test_cold_crystals_hold_no_heat(dtype):
     cold = torch.tensor([1e-4, 1e-36], dtype=dtype)
     assert heat_capacity(torch.ones(1, dtype=dtype), cold).tolist() == [0, 0]
+    moving = torch.ones(1, dtype=dtype, requires_grad=True)
+    heat_capacity(moving, torch.tensor(1e-36, dtype=dtype)).backward()
+    assert moving.grad.tolist() == [0]
 
 
 ONE = real([1.0])
 MISUSED = {
     "unstable": (lambda: heat_capacity(-ONE, ONE), "frequencies: got -1, or NaN"),
     "NaN": (lambda: heat_capacity(ONE * math.nan, ONE), "frequencies: got nan, or NaN"),
+    "infinite": (lambda: heat_capacity(ONE * math.inf, ONE), "frequencies: got inf, or NaN"),
     "none": (lambda: heat_capacity(ONE[:0], ONE), r"frequencies: got shape \[0\]"),
     "cold": (lambda: heat_capacity(ONE, 0 * ONE), r"temperature: got \[0.0\]"),
     "hot": (lambda: heat_capacity(ONE, ONE * math.inf), r"temperature: got \[inf\]"),
