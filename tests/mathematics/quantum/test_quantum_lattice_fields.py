@@ -17,6 +17,7 @@ from adaptive_attention_tiling.mathematics.quantum import (
     zero_dimensional_partition_function,
 )
 from adaptive_attention_tiling.mathematics.quantum.gauge_field import (
+    _cosines,
     drawn_around,
     inverse,
     multiplied,
@@ -170,6 +171,21 @@ def test_steps_have_order_two_and_long_ones_still_give_the_distribution():
         assert deviation(wide.states[..., axis].square(), 1.0) < 4
 
 
+def test_steps_of_unlike_lengths_leave_closed_orbits():
+    """Six leapfrog steps of length 1 around S = x^2 / 2 lead back to their start."""
+
+    def found():
+        return hybrid_monte_carlo(
+            lambda x: x.square().sum(-1) / 2, torch.full((400, 1), 3.0).double(), 1.0, draws=20,
+            burn_in=20, leapfrog_steps=6, generator=seeded(3),
+        )  # fmt: skip
+
+    chains = found()
+    assert chains.acceptance < 0.95
+    assert deviation(chains.states[..., 0].square(), 1.0) < 4
+    assert torch.equal(chains.states, found().states)
+
+
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_heat_bath_around_a_direction(width):
     strength = real([1e-3, 0.5, 3.0, 400.0])
@@ -187,8 +203,18 @@ def test_heat_bath_around_a_direction(width):
         assert bool(((along.square().mean(1) - square).abs() <= 4 * error).all())
         aside = (found - along[..., None] * axis).mean(1)
         assert float(aside.abs().max()) < 0.02
+    # Also where what is drawn across lies along the axis, as some of 2^16 numbers do.
+    many = drawn_around(axis.float().expand(2**16, width), seeded(7))
+    assert float((many.norm(dim=1) - 1).abs().max()) < 1e-6
     still = drawn_around(torch.zeros(20_000, width, dtype=torch.float64), seeded(5))
     assert float(still.mean(0).abs().max()) < 0.03
+
+
+def test_rejection_of_cosines_cuts_nothing_off():
+    """A bound too low by 3 parts in 100 would move the mean by 6 of these errors."""
+    found = _cosines(torch.full((2_000_000,), 3.0), 4, seeded(8)).double()
+    error = float(found.std()) / math.sqrt(2_000_000)
+    assert abs(float(found.mean() - bessel_ratio(real(3.0), 1))) < 3 * error
 
 
 def test_products_are_those_of_quaternions():
@@ -234,14 +260,18 @@ def test_a_small_torus_is_the_sum_over_all_links():
     exact = (weight * seen.flatten(1).mean(1)).sum()
     t = math.tanh(0.7)
     assert abs(float(exact) - (t + t**3) / (1 + t**4)) < 1e-14
-    mean = field.plaquettes(field.sample(chains=200, draws=50, burn_in=10, generator=seeded(2)))
+    drawn_links = field.sample(chains=200, draws=50, burn_in=10, generator=seeded(2))
+    assert drawn_links.shape == (200, 50, 2, 2, 2, 1)
+    mean = field.plaquettes(drawn_links)
     assert deviation(mean.mean((-3, -2, -1)), exact) < 4
     assert deviation(mean.mean((-3, -2, -1)), t) > 6
+    free = GaugeField((2, 2), 0.0, "Z2")
+    assert float(free.action(links).abs().max()) == 0
 
 
 @pytest.mark.parametrize("group", COUPLINGS)
 def test_plaquettes_do_not_see_gauge_transformations(group):
-    field = GaugeField((2, 4, 2), 1.3, group)
+    field = GaugeField((2, 4, 4), 1.3, group)
     links = field.sample(chains=3, draws=1, burn_in=0, generator=seeded(3))[:, 0]
     turn = drawn_around(torch.zeros_like(links[:, 0]), seeded(4))
     turned = torch.stack(
@@ -254,7 +284,7 @@ def test_plaquettes_do_not_see_gauge_transformations(group):
     for size in ((1, 1), (2, 1), (1, 3)):
         found = field.wilson_loops(turned, *size)
         torch.testing.assert_close(found, field.wilson_loops(links, *size))
-        assert found.shape == (3, 3, 2, 4, 2)
+        assert found.shape == (3, 3, 2, 4, 4)
     assert not torch.allclose(turned, links)
     other, parts = links.clone(), list(links.unbind(1))
     fresh = drawn_around(torch.zeros_like(links[:, 1, 1, 2, 0]), seeded(6))
