@@ -402,6 +402,16 @@ def test_gaps_and_noise_neither_end_a_flow_nor_hide_its_end():
     assert found.measured == pytest.approx(1, rel=2e-3)
 
 
+@pytest.mark.parametrize(("share", "ends"), [(0.008, True), (0.013, False)])
+def test_an_end_may_miss_its_line_by_a_hundredth_of_the_fall(share, ends):
+    times = torch.linspace(0, 0.7, 8, dtype=DOUBLE)
+    zigzag = 0.7 * share * (-1.0) ** torch.arange(8, dtype=DOUBLE)
+    found = exists((times, 1 / (1 - times + zigzag)), 2.0 if ends else 0.7)
+    assert bool(found) is not ends
+    if ends:
+        assert found.measured == pytest.approx(1, rel=0.01)
+
+
 def test_what_explodes_ends():
     def euler(u):
         return u + 0.01 * u**2
