@@ -427,6 +427,20 @@ def test_invariants_of_structures():
     assert float(single.free_energy(decimated, 2.0).value) == pytest.approx(1.12692801104)
 
 
+def test_invariants_have_the_order_and_sizes_that_are_told():
+    fixed, k = fixed_point(mixing, real([0.01, 0.01])), real([0.1, 0.2])
+    for order in (1, 3):
+        found = ScaleCohomology(k, block_map=mixing, order=order).scale_invariants(fixed)[0]
+        assert torch.equal(found.function(k), scaling_fields(mixing, fixed, order)[0](k))
+    places = torch.rand(4096, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    system = ScaleCohomology(k, block_map=mixing)
+    for kept, count in ((places, 8), (places[:16], 3)):
+        extent = (1 + 1e-9) * float(kept.max() - kept.min())
+        told = system.scale_invariants(kept, [extent / 2**n for n in range(1, count + 1)])
+        found = system.scale_invariants(kept)
+        assert [float(i.weight) for i in found] == [float(i.weight) for i in told]
+
+
 def test_amplitudes_and_errors_of_power_laws():
     """A ripple of 0.3 cos + 0.4 sin; the error of a slope is sqrt(s^2 / S_xx), m - 2 in s^2."""
     x = torch.linspace(0, 4, 40, dtype=torch.float64)
