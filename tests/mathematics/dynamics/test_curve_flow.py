@@ -149,6 +149,12 @@ def test_times_and_curvature_of_a_flow():
     assert float(flow.curvatures[0]) == pytest.approx(4, rel=0.05)  # kappa = b / a^2
 
 
+def test_the_singular_state_is_kept_whatever_every_is():
+    flow = curve_shortening_flow(around(24), share=0.1, largest_curvature=20.0, every=7)
+    assert flow.singular
+    assert float(flow.curvatures[-2]) < 20 <= float(flow.curvatures[-1])
+
+
 def test_gradients_and_float32():
     points = star(8).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: curve_shortening_step(p, 0.05), (points,))

@@ -98,6 +98,14 @@ def test_a_sphere_is_gone_at_a_quarter():
     # Late by three times the share.
     assert ends[0] - ends[1] == pytest.approx(0.25 * 3 * 0.02, rel=0.1)
     assert 2 * ends[1] - ends[0] == pytest.approx(0.25, rel=2e-3)
+    # 1 / r^2, and more at the twelve corners of five triangles.
+    assert 1 < float(flow.curvatures[0]) < 1.3
+
+
+def test_the_singular_state_is_kept_whatever_every_is():
+    flow = mean_curvature_flow(*MESHES[0], share=0.1, largest_curvature=20.0, every=7)
+    assert flow.singular
+    assert float(flow.curvatures[-2]) < 20 <= float(flow.curvatures[-1])
 
 
 def test_an_ellipsoid_turns_round_with_even_triangles():
