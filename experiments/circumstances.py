@@ -1,4 +1,4 @@
-"""What a result was made by: told beside it, so that it can be made again."""
+"""What a result was made by, so that it can be made again, and with how many digits it is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,3 +34,12 @@ def circumstances(program: str, json_path: str | None) -> dict[str, str]:
         "machine": f"{platform.processor() or platform.machine()}, one thread",
         "torch": torch.__version__,
     }
+
+
+def rounded(value: Any) -> Any:
+    """With four digits of every number, however deep in dicts and lists it lies."""
+    if isinstance(value, dict):
+        return {name: rounded(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(x) for x in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

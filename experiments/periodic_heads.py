@@ -38,7 +38,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from circumstances import circumstances
+from circumstances import circumstances, rounded
 from torch import Tensor
 
 from adaptive_attention_tiling.evaluation.diagnostics import HeadPeriodicity, head_periodicity
@@ -250,15 +250,6 @@ def main() -> None:
                 print(json.dumps(document[name][-1]), flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
-
-
-def rounded(value: Any) -> Any:
-    """With four digits of every number."""
-    if isinstance(value, dict):
-        return {name: rounded(x) for name, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(x) for x in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

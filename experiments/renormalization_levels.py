@@ -49,9 +49,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from circumstances import circumstances
+from circumstances import circumstances, rounded
 from far_tree import bisect
-from fisher_boundaries import LAYERS, SINKS, managed, rounded
+from fisher_boundaries import LAYERS, SINKS, managed
 from torch import Tensor
 
 from adaptive_attention_tiling.tiling import (
