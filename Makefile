@@ -13,7 +13,7 @@ INPUTS := pyproject.toml constraints.txt Makefile hatch_build.py
 KERNELS := $(wildcard csrc/*.py csrc/*.cpp csrc/*.h csrc/interface/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format sanitize wheel constraints clean
+.PHONY: help demo test browser check lint format sanitize wheel constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -26,6 +26,9 @@ demo: $(VENV)/runtime $(VENV)/kernels ## a real model reads a real speech, exact
 
 test: $(VENV)/dev $(VENV)/kernels ## run the tests
 	$(BIN)/python -m pytest
+
+browser: ## install the browser that tests open reports in (as root, from Debian's packages)
+	command -v chromium || (apt-get update && apt-get install -y --no-install-recommends chromium)
 
 check: lint test ## format, lint, types, import contract, tests
 
