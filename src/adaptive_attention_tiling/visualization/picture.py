@@ -8,18 +8,14 @@ from pathlib import Path
 from textwrap import wrap
 
 from ..errors import ArgumentError
+from .palette import palette
 
-# The colours of the reading report. A picture paints its own paper, so it is legible anywhere.
-_STYLE = """
-.aat{--paper:#fdfcfa;--ink:#1d1c1a;--soft:#66625a;--line:#dcd7cd;--s0:#0072b2;--s1:#b34700;
---s2:#00795a;--s3:#a1447a;--s4:#5a50c8;--s5:#7a6400;
---k0:#fdf6ea;--k1:#fcecd2;--k2:#fbe0b6;--k3:#fad297;--k4:#f8c276;--k5:#f5b055;--k6:#f09c38;
---k7:#e98623;--k8:#dd7014;background:var(--paper);color:var(--ink);max-width:100%;height:auto;
+# A picture paints its own paper, so it is legible anywhere.
+_STYLE = (
+    palette(".aat")
+    + """
+.aat{background:var(--paper);color:var(--ink);max-width:100%;height:auto;
 font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
-@media (prefers-color-scheme:dark){.aat{--paper:#16171a;--ink:#eae7e1;--soft:#a5a097;--line:#38393e;
---s0:#56b4e9;--s1:#f0964a;--s2:#3fc79d;--s3:#dd94c0;--s4:#a49df7;--s5:#d3bd4a;
---k0:#1d1c1c;--k1:#29231d;--k2:#382b1e;--k3:#48331e;--k4:#593c1e;
---k5:#6b451d;--k6:#7e4f1b;--k7:#925918;--k8:#a96413}}
 .aat text{fill:var(--soft)}
 .aat .head{fill:var(--ink);font-size:14px;font-weight:600}
 .aat .paper{fill:var(--paper)}
@@ -59,8 +55,8 @@ white-space:pre}
 paint-order:stroke}
 .aat .k0{fill:var(--k0)}.aat .k1{fill:var(--k1)}.aat .k2{fill:var(--k2)}.aat .k3{fill:var(--k3)}
 .aat .k4{fill:var(--k4)}.aat .k5{fill:var(--k5)}.aat .k6{fill:var(--k6)}.aat .k7{fill:var(--k7)}
-.aat .k8{fill:var(--k8)}
-""".strip()
+.aat .k8{fill:var(--k8)}"""
+)
 
 
 _LINE = 16.0  # from one line of a note to the next
@@ -89,7 +85,6 @@ class Picture:
             text = (
                 '<!doctype html><html lang="en"><meta charset="utf-8">'
                 '<meta name="color-scheme" content="light dark">'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">'
                 f"<title>{escape(self.title)}</title><body>{self.svg}</body></html>"
             )

@@ -12,6 +12,7 @@ from ..errors import ArgumentError
 from .coloured_text import LETTERS, coloured_text
 from .heat_map import heat_map
 from .line_chart import legend, line_chart
+from .palette import palette
 from .plot import Series
 from .shades import shades_for
 
@@ -81,8 +82,10 @@ def render(report: ReadingReport) -> str:
     heads = [setting.read_by_head for setting in report.settings]
     tone = shades_for((x for row in resolutions for x in row), floor=_LOWEST_RESOLUTION)
     heat = shades_for((x for rows in heads for row in rows for x in row), floor=_LOWEST_FRACTION)
-    page = Template((files(__package__) / "reading_report.html").read_text(encoding="utf-8"))
+    page = Template(_package_file("reading_report.html"))
     return page.substitute(
+        palette=palette(":root"),
+        page_style=_package_file("page.css"),
         title=escape(report.title),
         lead=escape(report.lead),
         setting_style="".join(_setting_style(number) for number in range(len(report.settings))),
@@ -103,6 +106,10 @@ def render(report: ReadingReport) -> str:
         continuations="".join(_continuation(one) for one in report.continuations),
         facts="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in report.facts),
     )
+
+
+def _package_file(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 def _setting_style(number: int) -> str:
