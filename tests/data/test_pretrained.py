@@ -8,7 +8,12 @@ from adaptive_attention_tiling.data.cache import folder_bytes
 from adaptive_attention_tiling.data.gguf_conversion import convert
 from adaptive_attention_tiling.data.pretrained import load_model, load_smollm2
 from adaptive_attention_tiling.data.sources import encode
-from adaptive_attention_tiling.errors import ArgumentError, DataError, MissingDependencyError
+from adaptive_attention_tiling.errors import (
+    ArgumentError,
+    DataError,
+    MissingDependencyError,
+    UnsupportedError,
+)
 from adaptive_attention_tiling.optional import installed, package_folder
 from adaptive_attention_tiling.testing import assert_bit_equal
 
@@ -67,6 +72,81 @@ def test_progress_bars_are_as_they_were(tiny_folder):
 def test_a_folder_without_a_model_is_refused(tmp_path, name):
     with pytest.raises(ArgumentError, match=r"expected a folder with a config\.json"):
         load_model(tmp_path / name)
+
+
+@pytest.fixture
+def encoder_folder(tmp_path, tiny_folder):
+    """A random BERT as it is trained, with a head that predicts words and without a pooler."""
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=3,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+    )
+    folder = tmp_path / "encoder"
+    BertForMaskedLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(folder)
+    return folder
+
+
+@needs_transformers
+def test_an_encoder_loads_where_it_is_wanted(encoder_folder, capfd):
+    from safetensors.torch import load_file
+
+    model, tokenizer = load_model(encoder_folder, torch.float64, encoders=True)
+    assert type(model).__name__ == "BertModel"
+    assert not model.training
+    saved = load_file(encoder_folder / "model.safetensors")
+    for name, weight in model.state_dict().items():
+        if not name.startswith("pooler."):
+            assert_bit_equal(weight, saved[f"bert.{name}"].double(), what=name)
+    assert encode(tokenizer, "to be") == [1, 2]
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(DataError, match=r"not a causal language model .*: bert is no decoder"):
+        load_model(encoder_folder)
+
+
+@needs_transformers
+def test_a_decoder_loads_as_one_where_encoders_are_taken_too(tiny_folder):
+    model, _ = load_model(tiny_folder, encoders=True)
+    assert type(model).__name__ == "LlamaForCausalLM"
+
+
+@needs_transformers
+def test_bert_that_was_made_a_decoder_is_one(encoder_folder):
+    config = json.loads((encoder_folder / "config.json").read_text())
+    (encoder_folder / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
+    model, _ = load_model(encoder_folder)
+    assert model.config.is_decoder
+    assert type(model).__name__ == "BertLMHeadModel"
+
+
+@needs_transformers
+@pytest.mark.parametrize("encoders", [False, True])
+def test_an_encoder_decoder_is_refused_by_name(tmp_path, encoders):
+    from transformers import T5Config
+
+    T5Config().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedError, match=r"t5 is an encoder-decoder.* Fix: "):
+        load_model(tmp_path, encoders=encoders)
+
+
+@needs_transformers
+def test_weights_that_are_missing_are_not_made_up(tiny_folder):
+    from safetensors.torch import load_file, save_file
+
+    path = tiny_folder / "model.safetensors"
+    weights = load_file(path)
+    del weights["model.layers.1.self_attn.k_proj.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(
+        DataError, match=r"1 weights are missing, among them .*1\.self_attn\.k_proj"
+    ):
+        load_model(tiny_folder)
 
 
 def drop_weights(folder):

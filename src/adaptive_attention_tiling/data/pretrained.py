@@ -1,4 +1,4 @@
-"""Causal language models from a local folder or from the model package."""
+"""Models and their tokenizers from a local folder or from the model package."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import ArgumentError, DataError
+from ..errors import AATError, ArgumentError, DataError, UnsupportedError
 from ..optional import package_folder, require
 from .cache import Progress, cached_folder
 from .gguf_conversion import convert
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load_smollm2(
@@ -51,8 +51,14 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
+    *,
+    encoders: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and tokenizer saved in the folder `path`; SmolLM2 if no folder is given."""
+    """The model and tokenizer saved in the folder `path`; SmolLM2 if no folder is given.
+
+    `encoders`: whether a bidirectional encoder such as BERT is taken as well. It comes without the
+    head that it was trained with.
+    """
     if path is None:
         return load_smollm2(dtype, cache_dir, progress)
     if not (Path(path) / "config.json").is_file():
@@ -62,39 +68,78 @@ def load_model(
             "a folder with a config.json",
             "name a folder written by save_pretrained; models are never fetched from the network",
         )
-    return load_folder(Path(path), dtype)
+    return load_folder(Path(path), dtype, encoders=encoders)
 
 
 def load_folder(
-    folder: Path, dtype: torch.dtype
+    folder: Path, dtype: torch.dtype, *, encoders: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Read a folder written by `save_pretrained`: safetensors only, no code, no network."""
+    """Read a folder written by `save_pretrained`: safetensors only, no code, no network.
+
+    Raises:
+        DataError: a folder that cannot be read, weights that are missing, an encoder where none
+            is wanted.
+        UnsupportedError: an encoder-decoder.
+    """
     transformers = require("transformers", "hf", "loading a model")
     safetensors = require("safetensors", "hf", "loading a model")
     options = {"local_files_only": True, "trust_remote_code": False}
+    wanted = "model" if encoders else "causal language model"
     try:
-        with _without_progress_bars():
+        with _quiet():
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            causal = _is_causal(folder, config)
+            if not causal and not encoders:
+                raise ValueError(f"{config.model_type} is no decoder")
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, **options
+            kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
+            model, told = kind.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        if isinstance(error, AATError):
+            raise
         reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{folder}: not a {wanted} that can be read: {reason}") from error
+    # What pools the last layer was often not saved, and no attention comes after it.
+    missing = sorted(key for key in told["missing_keys"] if not key.startswith("pooler."))
+    if missing:
         raise DataError(
-            f"{folder}: not a causal language model that can be read: {reason}"
-        ) from error
+            f"{folder}: not a {wanted} that can be read: {len(missing)} weights are missing, "
+            f"among them {missing[0]}"
+        )
     return model, tokenizer
 
 
+def _is_causal(folder: Path, config: PretrainedConfig) -> bool:
+    """Whether the folder holds a decoder; raises UnsupportedError if it holds both kinds in one."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+    )
+
+    if config.is_encoder_decoder:
+        raise UnsupportedError(
+            f"{folder}: {config.model_type} is an encoder-decoder; only decoders and encoders are "
+            "read. Fix: name the folder of a decoder such as Llama or GPT-2, or of an encoder such "
+            "as BERT."
+        )
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+        return bool(getattr(config, "is_decoder", False))
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+
+
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    """No progress bars, and no table of the weights that were left out."""
     from transformers.utils import logging
 
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
