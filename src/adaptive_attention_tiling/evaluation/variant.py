@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,9 +17,28 @@ if TYPE_CHECKING:
 
 # Called with the layer's number, query, key, value and the scale of the logits.
 Observer = Callable[[int, Tensor, Tensor, Tensor, float], None]
+# Called before it with the layer's number and the rest of what the attention function was given.
+CircumstancesObserver = Callable[[int, "Circumstances"], None]
 
 _OBSERVED = "aat_observed_sdpa"
 _OBSERVER = "aat_observer"
+
+
+class Circumstances(NamedTuple):
+    """What a call of attention came with beside queries, keys and values."""
+
+    mask: Tensor | None
+    """As SDPA takes it; None where all keys are visible, or all up to the query."""
+    is_causal: bool
+    """Without a mask: whether a query sees keys up to itself only."""
+    others: tuple[str, ...]
+    """Names of all other arguments that are not None."""
+
+
+class _Observation(NamedTuple):
+    layer: int
+    see: Observer
+    see_circumstances: CircumstancesObserver | None
 
 
 @contextmanager
@@ -32,12 +51,21 @@ def attention_of(model: PreTrainedModel, config: TiledAttentionConfig | None) ->
 
 
 @contextmanager
-def observed(model: PreTrainedModel, see: Observer) -> Iterator[None]:
-    """Within the context, `model` attends by SDPA and shows every call to `see` first."""
+def observed(
+    model: PreTrainedModel,
+    see: Observer,
+    see_circumstances: CircumstancesObserver | None = None,
+) -> Iterator[None]:
+    """Within the context, `model` attends by SDPA and shows every call to `see` first.
+
+    A layer without a number of its own has its place among the attention layers.
+    """
     _register()
     with ExitStack() as stack:
-        for layer in attention_layers(model):
-            setattr(layer, _OBSERVER, see)
+        for place, layer in enumerate(attention_layers(model)):
+            number = getattr(layer, "layer_idx", None)
+            number = place if number is None else number
+            setattr(layer, _OBSERVER, _Observation(number, see, see_circumstances))
             stack.callback(delattr, layer, _OBSERVER)
         stack.enter_context(_implementation(model, _OBSERVED))
         yield
@@ -76,11 +104,23 @@ def _register() -> None:
 
 
 def _observed_sdpa(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    observation: Any = getattr(module, _OBSERVER)
+    layer, see, see_circumstances = observation
+    if see_circumstances is not None:
+        causal = kwargs.get("is_causal")
+        causal = getattr(module, "is_causal", True) if causal is None else causal
+        others = tuple(name for name, given in kwargs.items() if given is not None)
+        see_circumstances(layer, Circumstances(attention_mask, bool(causal), others))
     scale = kwargs.get("scaling")
-    see: Any = getattr(module, _OBSERVER)
-    see(module.layer_idx, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale)
-    return sdpa_attention_forward(module, query, key, value, *args, **kwargs)
+    see(layer, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, *args, **kwargs)
