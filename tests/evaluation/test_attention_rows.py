@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from adaptive_attention_tiling.errors import ArgumentError
-from adaptive_attention_tiling.evaluation.diagnostics import attention_rows
+from adaptive_attention_tiling.evaluation.diagnostics import attention_at, attention_rows
 
 
 def head(tokens=50, width=8):
@@ -58,3 +58,14 @@ def test_huge_logits_stay_finite_and_no_gradient_is_kept():
 def test_bad_arguments_are_named(given, name):
     with pytest.raises(ArgumentError, match=rf"^{name}"):
         attention_rows(*head(), **given)
+
+
+def test_rows_of_named_queries_come_in_their_order():
+    query, key = head()
+    full = attention_rows(query, key, is_causal=False).weights
+    found = attention_at(query, key, torch.tensor([7, 3, 7]), is_causal=False)
+    torch.testing.assert_close(found.weights, full[[7, 3, 7]])
+    assert found.queries.tolist() == [7, 3, 7]
+    for queries in (torch.tensor([50]), torch.tensor([-1]), torch.tensor([1.0]), torch.ones(1, 1)):
+        with pytest.raises(ArgumentError, match=r"^queries"):
+            attention_at(query, key, queries)

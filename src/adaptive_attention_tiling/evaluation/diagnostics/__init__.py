@@ -2,21 +2,41 @@
 
 from .attention_graph import attention_graph
 from .attention_lattice import AttentionLattice, attention_lattice
-from .attention_rows import AttentionRows, attention_rows
+from .attention_profile import AttentionProfile, attention_profile
+from .attention_rows import AttentionRows, attention_at, attention_rows, one_of_each_stretch
+from .head_chain import HeadChain, head_chain
+from .head_entropy import HeadEntropy, head_entropy
+from .head_quality import head_quality
+from .head_reach import HeadReach, head_reach
 from .head_structure import CurvatureSummary, HeadStructure, curvature_summary, head_structure
+from .key_bits import KeyBits, fixed_point_keys, key_bits
 from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
 
 __all__ = [
     "AttentionLattice",
+    "AttentionProfile",
     "AttentionRows",
     "CurvatureSummary",
+    "HeadChain",
+    "HeadEntropy",
     "HeadPeriodicity",
+    "HeadReach",
     "HeadStructure",
+    "KeyBits",
     "MaskMass",
+    "attention_at",
     "attention_graph",
     "attention_lattice",
+    "attention_profile",
     "attention_rows",
     "curvature_summary",
+    "fixed_point_keys",
+    "head_chain",
+    "head_entropy",
     "head_periodicity",
+    "head_quality",
+    "head_reach",
     "head_structure",
+    "key_bits",
+    "one_of_each_stretch",
 ]

@@ -64,8 +64,36 @@ def attention_rows(
         raise ArgumentError("rows", rows, "an integer >= 1", "pass rows=64")
     if not 0 <= first < tokens:
         raise ArgumentError("first", first, f"0 to {tokens - 1}, a token", "pass first=0")
+    queries = one_of_each_stretch(tokens - first, rows, generator).to(query.device) + first
+    return attention_at(query, key, queries, is_causal=is_causal, scale=scale)
+
+
+def attention_at(
+    query: Float[Tensor, "T D"],
+    key: Float[Tensor, "T D"],
+    queries: Int[Tensor, " r"],
+    *,
+    is_causal: bool = True,
+    scale: float | None = None,
+) -> AttentionRows:
+    """a_i = softmax_j(scale q_i.k_j) of the queries named, in their order.
+
+    Args:
+        query, key, is_causal, scale: as `attention_rows` takes them.
+        queries: tokens, from 0 to T - 1.
+    """
+    check_head(query, key)
+    tokens = len(query)
+    if (
+        queries.dim() != 1
+        or queries.dtype != torch.int64
+        or not bool(((queries >= 0) & (queries < tokens)).all())
+    ):
+        raise ArgumentError(
+            "queries", f"{queries.dtype} {list(queries.shape)}", f"int64 [r], 0 to {tokens - 1}",
+            "pass torch.tensor([...]) of tokens",
+        )  # fmt: skip
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    queries = _drawn(tokens - first, rows, generator).to(query.device) + first
     logits = scale * (query[queries].detach().double() @ key.detach().double().mT)
     if is_causal:
         hidden = torch.arange(tokens, device=query.device) > queries[:, None]
@@ -73,7 +101,17 @@ def attention_rows(
     return AttentionRows(queries, logits.softmax(-1), is_causal)
 
 
-def _drawn(tokens: int, rows: int, generator: torch.Generator | None) -> Int[Tensor, " r"]:
+def one_of_each_stretch(
+    tokens: int, rows: int, generator: torch.Generator | None = None
+) -> Int[Tensor, " r"]:
+    """One token drawn from each of `rows` equal stretches, in order; all if there are no more.
+
+    A draw, since at equal distances a period of the text would be seen at one phase only.
+
+    Args:
+        tokens: of the text.
+        generator: by default a new one with seed 0.
+    """
     if rows >= tokens:
         return torch.arange(tokens)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
