@@ -9,6 +9,7 @@ from adaptive_attention_tiling.layers import (
     GaussianSplatAttentionConfig,
     LinearAttentionConfig,
     ProjectionConfig,
+    QuantumGeometricAttentionConfig,
     ResolventAttentionConfig,
     SoftmaxAttentionConfig,
     SplatFieldConfig,
@@ -82,6 +83,15 @@ MIXERS = {
     ),
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),
+    "quantum_geometric": QuantumGeometricAttentionConfig(
+        projection=PLAIN, manifold_dim=3, tile_size=4
+    ),
+    "quantum_geometric_flat": QuantumGeometricAttentionConfig(
+        projection=PLAIN, geometry="flat", manifold_dim=4, motive_rank=2, num_layers=0, routes=0
+    ),
+    "quantum_geometric_furnished": QuantumGeometricAttentionConfig(
+        projection=FURNISHED, radius=2.0, manifold_dim=6, num_layers=2, tile_size=3, routes=2
+    ),
     "resolvent": ResolventAttentionConfig(projection=PLAIN, tolerance=1e-12),
     "resolvent_furnished": ResolventAttentionConfig(projection=FURNISHED, damping=0.8),
     "state_space": StateSpaceConfig(width=12, d_state=4, conv_width=3),

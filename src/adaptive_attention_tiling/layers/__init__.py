@@ -21,6 +21,7 @@ from .gaussian_splat import (
 from .linear import LinearAttention, LinearAttentionConfig
 from .mixer import AbstractMixer, MixerState
 from .projections import ProjectionConfig
+from .quantum_geometric import QuantumGeometricAttention, QuantumGeometricAttentionConfig
 from .resolvent import ResolventAttention, ResolventAttentionConfig
 from .reversible import LeapfrogLayer, ReversibleStack, reversible_leapfrog
 from .softmax import SoftmaxAttention, SoftmaxAttentionConfig, SoftmaxCrossAttention
@@ -36,6 +37,7 @@ MixerConfig = (
     | StateSpaceConfig
     | AdaptiveTiledAttentionConfig
     | AdaptiveAttentionConfig
+    | QuantumGeometricAttentionConfig
 )
 
 _MIXERS: dict[type, Callable[[Any], AbstractMixer | AdaptiveMambaBlock]] = {
@@ -44,6 +46,7 @@ _MIXERS: dict[type, Callable[[Any], AbstractMixer | AdaptiveMambaBlock]] = {
     FidelityAttentionConfig: FidelityAttention,
     GaussianSplatAttentionConfig: GaussianSplatAttention,
     LinearAttentionConfig: LinearAttention,
+    QuantumGeometricAttentionConfig: QuantumGeometricAttention.from_config,
     ResolventAttentionConfig: ResolventAttention,
     SoftmaxAttentionConfig: SoftmaxAttention,
     StateSpaceConfig: AdaptiveMambaBlock.from_config,
@@ -82,6 +85,8 @@ __all__ = [
     "MixerConfig",
     "MixerState",
     "ProjectionConfig",
+    "QuantumGeometricAttention",
+    "QuantumGeometricAttentionConfig",
     "ResolventAttention",
     "ResolventAttentionConfig",
     "ReversibleStack",

@@ -20,6 +20,10 @@ _SINH = [1 / math.factorial(2 * k + 1) for k in range(_TERMS)]
 _SIN = [(-1) ** k * c for k, c in enumerate(_SINH)]
 _ARCSIN = [math.comb(2 * k, k) / (4**k * (2 * k + 1)) for k in range(_TERMS)]
 _ARSINH = [(-1) ** k * c for k, c in enumerate(_ARCSIN)]
+_TANH = [
+    1.0, -1 / 3, 2 / 15, -17 / 315, 62 / 2835, -1382 / 155925, 21844 / 6081075,
+    -929569 / 638512875, 6404582 / 10854718875,
+]  # fmt: skip
 
 
 def sinhc(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
@@ -30,6 +34,11 @@ def sinhc(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
 def sinc(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
     """sin|x| / |x|."""
     return _radial(vectors, _SIN, lambda r: torch.sin(r) / r)
+
+
+def tanhc(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
+    """tanh|x| / |x|."""
+    return _radial(vectors, _TANH, lambda r: torch.tanh(r) / r)
 
 
 def asinhc(vectors: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 1"]:
