@@ -46,7 +46,7 @@ def attention_of(model: PreTrainedModel, config: TiledAttentionConfig | None) ->
     """Within the context, `model` attends by `config`; exactly, by SDPA, if that is None."""
     if config is not None:
         configure(model, config)
-    with _implementation(model, "sdpa" if config is None else IMPLEMENTATION):
+    with implementation_of(model, "sdpa" if config is None else IMPLEMENTATION):
         yield
 
 
@@ -67,7 +67,7 @@ def observed(
             number = place if number is None else number
             setattr(layer, _OBSERVER, _Observation(number, see, see_circumstances))
             stack.callback(delattr, layer, _OBSERVER)
-        stack.enter_context(_implementation(model, _OBSERVED))
+        stack.enter_context(implementation_of(model, _OBSERVED))
         yield
 
 
@@ -85,7 +85,8 @@ def each_layer(model: PreTrainedModel, done: Callable[[], None]) -> Iterator[Non
 
 
 @contextmanager
-def _implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+def implementation_of(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Within the context, `model` attends by the function that is registered as `name`."""
     before = model.config._attn_implementation
     model.set_attn_implementation(name)
     try:

@@ -54,7 +54,7 @@ def tiled_attention_forward(
 
     Raises UnsupportedError for any argument that would otherwise be silently ignored.
     """
-    _refuse_unknown(module, dropout, kwargs)
+    refuse_unknown(module, dropout, kwargs)
     causal, valid = read_mask(module, attention_mask, is_causal, key.shape[2])
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     state = getattr(key, STATE, None)
@@ -150,7 +150,8 @@ def _log_exact_steps() -> None:
     )
 
 
-def _refuse_unknown(module: nn.Module, dropout: float, kwargs: dict[str, object]) -> None:
+def refuse_unknown(module: nn.Module, dropout: float, kwargs: dict[str, object]) -> None:
+    """Raise an UnsupportedError for dropout and arguments that would otherwise be ignored."""
     if dropout:
         raise UnsupportedError(
             f"dropout: {type(module).__name__} asks for {dropout}; tiled attention has none. "

@@ -1,0 +1,25 @@
+"""Which heads of a model may read less than everything, what that saves and what it costs."""
+
+from .fit import fit_option
+from .fitted_head import FittedHead
+from .judge import OptionTrial, judge_head
+from .options import HeadOption, default_options
+from .recommend import recommend
+from .recommendation import HeadChoice, Recommendation
+from .sensitivity import HeadSensitivity, head_sensitivity
+from .swap import swapped
+
+__all__ = [
+    "FittedHead",
+    "HeadChoice",
+    "HeadOption",
+    "HeadSensitivity",
+    "OptionTrial",
+    "Recommendation",
+    "default_options",
+    "fit_option",
+    "head_sensitivity",
+    "judge_head",
+    "recommend",
+    "swapped",
+]
