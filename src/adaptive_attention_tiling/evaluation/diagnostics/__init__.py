@@ -4,8 +4,11 @@ from .attention_graph import attention_graph
 from .attention_lattice import AttentionLattice, attention_lattice
 from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_at, attention_rows, one_of_each_stretch
+from .figure_laws import check_laws
+from .figures import FIGURES, Figure
 from .head_chain import HeadChain, head_chain
 from .head_entropy import HeadEntropy, head_entropy
+from .head_figures import HeadFigures, head_figures
 from .head_quality import head_quality
 from .head_reach import HeadReach, head_reach
 from .head_structure import CurvatureSummary, HeadStructure, curvature_summary, head_structure
@@ -13,12 +16,15 @@ from .key_bits import KeyBits, fixed_point_keys, key_bits
 from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
 
 __all__ = [
+    "FIGURES",
     "AttentionLattice",
     "AttentionProfile",
     "AttentionRows",
     "CurvatureSummary",
+    "Figure",
     "HeadChain",
     "HeadEntropy",
+    "HeadFigures",
     "HeadPeriodicity",
     "HeadReach",
     "HeadStructure",
@@ -29,10 +35,12 @@ __all__ = [
     "attention_lattice",
     "attention_profile",
     "attention_rows",
+    "check_laws",
     "curvature_summary",
     "fixed_point_keys",
     "head_chain",
     "head_entropy",
+    "head_figures",
     "head_periodicity",
     "head_quality",
     "head_reach",
