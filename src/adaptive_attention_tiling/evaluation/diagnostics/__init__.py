@@ -4,6 +4,7 @@ from .attention_graph import attention_graph
 from .attention_lattice import AttentionLattice, attention_lattice
 from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_at, attention_rows, one_of_each_stretch
+from .compressibility import HeadCompressibility, head_compressibility
 from .figure_laws import check_laws
 from .figures import FIGURES, Figure
 from .head_chain import HeadChain, head_chain
@@ -23,6 +24,7 @@ __all__ = [
     "CurvatureSummary",
     "Figure",
     "HeadChain",
+    "HeadCompressibility",
     "HeadEntropy",
     "HeadFigures",
     "HeadPeriodicity",
@@ -39,6 +41,7 @@ __all__ = [
     "curvature_summary",
     "fixed_point_keys",
     "head_chain",
+    "head_compressibility",
     "head_entropy",
     "head_figures",
     "head_periodicity",
