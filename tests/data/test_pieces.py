@@ -1,7 +1,7 @@
 import pytest
 
 from adaptive_attention_tiling.data import encode
-from adaptive_attention_tiling.data.pieces import token_pieces
+from adaptive_attention_tiling.data.pieces import surrounding_tokens, token_pieces
 
 pytest.importorskip("tokenizers")
 
@@ -53,3 +53,28 @@ def test_a_slow_tokenizer_decodes_token_by_token():
             return f"<{ids[0]}>"
 
     assert token_pieces(Slow(), "whatever", [3, 1]) == ["<3>", "<1>"]
+
+
+@pytest.mark.parametrize(
+    ("template", "before", "after"),
+    [
+        (None, [], []),
+        ("$A", [], []),
+        ("<s> $A", [3], []),
+        ("<s> $A </s>", [3], [4]),
+        ("<s> <s> $A </s>", [3, 3], [4]),
+    ],
+)
+def test_what_a_tokenizer_puts_around_a_text(template, before, after):
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    known = {"<unk>": 0, "to": 1, "be": 2, "<s>": 3, "</s>": 4}
+    found = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    found.pre_tokenizer = pre_tokenizers.Whitespace()
+    if template is not None:
+        found.post_processor = processors.TemplateProcessing(
+            single=template, special_tokens=[("<s>", 3), ("</s>", 4)]
+        )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=found, unk_token="<unk>")
+    assert surrounding_tokens(tokenizer) == (before, after)

@@ -22,3 +22,15 @@ def token_pieces(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
     spans = found["offset_mapping"][: len(ids)]
     starts = [0, *(start for start, _ in spans[1:]), spans[-1][1]] if spans else []
     return [text[start:end] for start, end in pairwise(starts)]
+
+
+def surrounding_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after a text, as BERT's [CLS] and [SEP]."""
+    text = "a"
+    plain = list(tokenizer.encode(text, add_special_tokens=False))
+    whole = list(tokenizer.encode(text, add_special_tokens=True))
+    for start in range(len(whole) - len(plain) + 1):
+        end = start + len(plain)
+        if whole[start:end] == plain:
+            return whole[:start], whole[end:]
+    return [], []
