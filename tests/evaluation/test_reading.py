@@ -6,7 +6,13 @@ pytest.importorskip("transformers")
 from adaptive_attention_tiling.errors import ArgumentError, CorrectnessError
 from adaptive_attention_tiling.evaluation import exactness
 from adaptive_attention_tiling.evaluation.continuation import agreeing, fill, write
-from adaptive_attention_tiling.evaluation.reading import ReadingPlan, check_tokens, compare, spread
+from adaptive_attention_tiling.evaluation.reading import (
+    ReadingPlan,
+    check_tokens,
+    compare,
+    context_of,
+    spread,
+)
 
 
 class Stages:
@@ -99,3 +105,22 @@ def test_writing_tells_of_each_step(model):
     written = write(model, first, 4, cache, token_done=lambda: steps.append(1))
     assert (len(written.ids), len(steps)) == (4, 3)
     assert written.tokens_per_second > 0
+
+
+@pytest.mark.parametrize(("kind", "context"), [("Bert", 16), ("Roberta", 14)])
+def test_a_context_leaves_out_the_positions_of_padding(kind, context):
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=50,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+    )
+    encoder = getattr(transformers, f"{kind}Model")(config).eval()
+    assert context_of(encoder) == context
+    ids = torch.full((1, context + 1), 5)
+    encoder(ids[:, 1:])
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder(ids)

@@ -93,9 +93,16 @@ class Reading:
 
 
 def context_of(model: PreTrainedModel) -> int | None:
-    """How many tokens the model was made for; None if its config does not say."""
+    """How many tokens the model was made for; None if its config does not say.
+
+    RoBERTa and its like keep positions for padding, which no token can have.
+    """
     found = getattr(model.config, "max_position_embeddings", None)
-    return found if isinstance(found, int) else None
+    if not isinstance(found, int):
+        return None
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return found if padding is None else found - padding - 1
 
 
 def check_tokens(model: PreTrainedModel, tokens: int, new_tokens: int) -> None:
