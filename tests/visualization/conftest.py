@@ -117,7 +117,7 @@ def planted_document(layers, heads, tokens, queries=24, keys=32):
         "figures": planted_figures(layers, heads, tokens),
         "patterns": [{
             "name": "previous token", "description": "All weight on the token before.",
-            "score": each(lambda n, h: wave(n, h, 5)), 
+            "score": each(lambda n, h: wave(n, h, 5)),
             "z": each(lambda n, h: 9 * wave(n, h, 5) - 3),
             "p_value": each(lambda n, h: 0.001 if h == 1 else 0.5),
         }],
