@@ -1,10 +1,14 @@
 """What the attention of a head is like."""
 
+from .attention_bridges import AttentionBridge, find_bridges, link_loads
+from .attention_communities import AttentionCommunities, find_communities
 from .attention_graph import attention_graph
 from .attention_lattice import AttentionLattice, attention_lattice
 from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_at, attention_rows, one_of_each_stretch
+from .attention_sinks import AttentionSink, find_sinks
 from .compressibility import HeadCompressibility, head_compressibility
+from .custom_pattern import MatrixPattern, OffsetPattern, Pattern, parse_pattern
 from .figure_laws import check_laws
 from .figures import FIGURES, Figure
 from .head_chain import HeadChain, head_chain
@@ -14,13 +18,18 @@ from .head_quality import head_quality
 from .head_reach import HeadReach, head_reach
 from .head_structure import CurvatureSummary, HeadStructure, curvature_summary, head_structure
 from .key_bits import KeyBits, fixed_point_keys, key_bits
+from .pattern_match import MatchingHead, PatternMatch, match_pattern, matching_heads
 from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
+from .shuffled_graph import shuffled_graph
 
 __all__ = [
     "FIGURES",
+    "AttentionBridge",
+    "AttentionCommunities",
     "AttentionLattice",
     "AttentionProfile",
     "AttentionRows",
+    "AttentionSink",
     "CurvatureSummary",
     "Figure",
     "HeadChain",
@@ -32,6 +41,11 @@ __all__ = [
     "HeadStructure",
     "KeyBits",
     "MaskMass",
+    "MatchingHead",
+    "MatrixPattern",
+    "OffsetPattern",
+    "Pattern",
+    "PatternMatch",
     "attention_at",
     "attention_graph",
     "attention_lattice",
@@ -39,6 +53,9 @@ __all__ = [
     "attention_rows",
     "check_laws",
     "curvature_summary",
+    "find_bridges",
+    "find_communities",
+    "find_sinks",
     "fixed_point_keys",
     "head_chain",
     "head_compressibility",
@@ -49,5 +66,10 @@ __all__ = [
     "head_reach",
     "head_structure",
     "key_bits",
+    "link_loads",
+    "match_pattern",
+    "matching_heads",
     "one_of_each_stretch",
+    "parse_pattern",
+    "shuffled_graph",
 ]
