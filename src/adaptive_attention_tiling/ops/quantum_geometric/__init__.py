@@ -1,6 +1,6 @@
 """Fidelity attention tile by tile: own-tile patterns flow, all other tiles are read by sums."""
 
-from .interface import RouteShares, quantum_geometric_attention
+from .interface import quantum_geometric_attention
 from .pattern_flow import (
     AttentionFlowMetrics,
     PatternFlow,
@@ -8,6 +8,8 @@ from .pattern_flow import (
     flow_patterns,
     measured_flow,
 )
+from .patterns import TilePatterns, tile_patterns
+from .rows import RouteShares
 from .state import QuantumGeometricState
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "PatternFlow",
     "QuantumGeometricState",
     "RouteShares",
+    "TilePatterns",
     "dirichlet_energy",
     "flow_patterns",
     "measured_flow",
     "quantum_geometric_attention",
+    "tile_patterns",
 ]

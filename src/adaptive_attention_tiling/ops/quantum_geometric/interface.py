@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...errors import ArgumentError
 from ..arguments import check_padding_mask
 from ..fidelity_attention import FidelityKernel
 from ..fidelity_attention.interface import BACKGROUND, check_background
-from ..linear_attention.ragged import Ragged, from_padding
+from ..linear_attention.ragged import from_padding
 from .arguments import check_parts, check_state, check_tiles
 from .blocks import BlockReader, Tokens
 from .pattern_flow import PatternFlow
 from .reading import read_both_sides, read_causally
+from .rows import Heads, RouteShares, given_heads, live_slots, whole_tiles
 from .state import QuantumGeometricState
-
-
-class RouteShares(NamedTuple):
-    """Which of S memories tiles are written to, and which of them queries read.
-
-    Attributes:
-        reads: g_s(i), shares of the routes with a sum of 1 [B, H, T, S].
-        writes: logits of the routes and, last, of nowhere [B, G, T, S + 1]; a_s(t) is the softmax
-            of their mean over the tokens of tile t.
-    """
-
-    reads: Float[Tensor, "B H T S"]
-    writes: Float[Tensor, "B G T S+1"]
 
 
 def quantum_geometric_attention(
@@ -94,16 +79,7 @@ def quantum_geometric_attention(
         near=near,
         flow=flow,
     )
-    dtype = torch.promote_types(value.dtype, torch.float32)
-    fresh = _Heads(
-        query.to(dtype),
-        key.to(dtype),
-        value.to(dtype),
-        _zero_gate(key, dtype) if gate is None else gate.to(dtype)[..., None],
-        None if flow is None or points is None else points.to(dtype),
-        None if routes is None else routes.reads.to(dtype),
-        None if routes is None else routes.writes.to(dtype),
-    )
+    fresh = given_heads(query, key, value, gate, None if flow is None else points, routes)
     if not is_causal:
         if initial_state is not None or return_state:
             raise ArgumentError(
@@ -115,47 +91,20 @@ def quantum_geometric_attention(
     return out.to(value.dtype), state
 
 
-class _Heads(NamedTuple):
-    """Tokens as they are given: `Tokens` before states, tiles and channels of ones."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    gate: Tensor
-    points: Tensor | None
-    reads: Tensor | None
-    writes: Tensor | None
-
-    def mapped(self, rows: Ragged) -> _Heads:
-        return _Heads._make(None if t is None else rows.rows(t) for t in self)
-
-    def behind(self, state: QuantumGeometricState) -> _Heads:
-        """With the tokens of the open tile before them, whose queries were answered already."""
-        batch, _, slots, _ = state.key.shape
-        shape = batch, self.query.shape[1], slots
-        asked = self.query.new_zeros(*shape, self.query.shape[-1])
-        reads = None if self.reads is None else self.reads.new_zeros(*shape, self.reads.shape[-1])
-        older = asked, state.key, state.value, state.gate, state.points, reads, state.writes
-        joined = zip(older, self, strict=True)
-        return _Heads._make(
-            None if o is None or n is None else torch.cat([o, n], 2) for o, n in joined
-        )
-
-
-def _without_order(reader: BlockReader, heads: _Heads, mask: Tensor | None) -> Tensor:
+def _without_order(reader: BlockReader, heads: Heads, mask: Tensor | None) -> Tensor:
     rows = None if mask is None else from_padding(mask)
     length = heads.key.shape[2]
     if rows is not None:
         heads = heads.mapped(rows)
-    live = _live(heads, rows)
-    read = read_both_sides(reader, _tokens(reader, heads, live, everywhere=True))
+    live = live_slots(heads, rows)
+    read = read_both_sides(reader, whole_tiles(reader, heads, live, everywhere=True))
     out = _mean(read[:, :, : heads.key.shape[2]])
     return out[:, :, :length] if rows is None else rows.back(out)
 
 
 def _in_order(
     reader: BlockReader,
-    heads: _Heads,
+    heads: Heads,
     mask: Tensor | None,
     state: QuantumGeometricState | None,
     *,
@@ -174,8 +123,8 @@ def _in_order(
         rows = from_padding(mask)
     if rows is not None:
         heads = heads.mapped(rows)
-    live = _live(heads, rows)
-    tokens = _tokens(reader, heads, live, everywhere=False)
+    live = live_slots(heads, rows)
+    tokens = whole_tiles(reader, heads, live, everywhere=False)
     if keep:
         tokens = tokens._replace(full=_full(reader, live, tokens))
     past = None if state is None else state.sums
@@ -184,35 +133,6 @@ def _in_order(
     out = out if rows is None else rows.back(out)
     after = _state_after(reader, heads, live, state, following) if keep else None
     return out[:, :, before:], after
-
-
-def _live(heads: _Heads, rows: Ragged | None) -> Tensor:
-    """Which slots hold a token [B, L]."""
-    if rows is not None:
-        return rows.live
-    return heads.key.new_ones(heads.key.shape[0], heads.key.shape[2], dtype=torch.bool)
-
-
-def _tokens(reader: BlockReader, heads: _Heads, live: Tensor, *, everywhere: bool) -> Tokens:
-    """Whole tiles: states instead of amplitudes, weights instead of gates, a channel of ones."""
-    missing = -heads.key.shape[2] % reader.tile_size
-    alive = live[:, None, :, None]
-    weight = torch.where(alive, heads.gate, -torch.inf).exp()
-    value = torch.cat([heads.value, torch.ones_like(heads.value[..., :1])], -1)
-    states = reader.kernel.states
-    tokens = Tokens(
-        states(heads.query),
-        states(heads.key),
-        value,
-        weight,
-        heads.points,
-        heads.reads,
-        heads.writes,
-        alive.to(value) if everywhere else None,
-    )
-    if not missing:
-        return tokens
-    return Tokens._make(None if t is None else pad(t, (0, 0, 0, missing)) for t in tokens)
 
 
 def _full(reader: BlockReader, live: Tensor, tokens: Tokens) -> Tensor:
@@ -224,7 +144,7 @@ def _full(reader: BlockReader, live: Tensor, tokens: Tokens) -> Tensor:
 
 def _state_after(
     reader: BlockReader,
-    heads: _Heads,
+    heads: Heads,
     live: Tensor,
     state: QuantumGeometricState | None,
     sums: Tensor | None,
@@ -259,7 +179,3 @@ def _mean(read: Tensor) -> Tensor:
     mass = read[..., -1:]
     nothing = mass <= torch.finfo(mass.dtype).tiny
     return torch.where(nothing, 0.0, read[..., :-1] / torch.where(nothing, 1.0, mass))
-
-
-def _zero_gate(key: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros_like(key[..., :1], dtype=dtype)
