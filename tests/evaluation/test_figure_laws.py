@@ -51,6 +51,9 @@ LAWFUL = {
     "cycle_entropy": 2.0,
     "spectral_gap": 0.3,
     "ramanujan_margin": -1.0,
+    "keys_dropped": 0.2,
+    "keys_opened": 0.5,
+    "keys_summarised": 0.3,
 }
 
 

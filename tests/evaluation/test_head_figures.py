@@ -12,6 +12,7 @@ from adaptive_attention_tiling.evaluation.diagnostics import (
     attention_rows,
     check_laws,
     head_chain,
+    head_compressibility,
     head_entropy,
     head_figures,
     head_periodicity,
@@ -57,6 +58,7 @@ def test_figures_are_those_of_their_functions(is_causal):
     spread, reach, chain = head_entropy(rows), head_reach(rows), head_chain(rows)
     quality = head_quality(query, key, value, rows, scale=0.6)
     bits = key_bits(query, key, value, rows, scale=0.6)
+    needed = head_compressibility(query, key, value, **settings)
     chosen = one_of_each_stretch(160, 128)
     graph = head_structure(query[chosen].double(), key[chosen].double(), **settings)
     expected = {
@@ -98,6 +100,9 @@ def test_figures_are_those_of_their_functions(is_causal):
         "cycle_entropy": graph.zeta.cycle_entropy,
         "spectral_gap": graph.zeta.spectral_gap,
         "ramanujan_margin": graph.zeta.ramanujan_margin,
+        "keys_dropped": needed.dropped,
+        "keys_opened": needed.opened,
+        "keys_summarised": needed.summarised,
     }
     if is_causal:
         period = head_periodicity(query, key, scale=0.6)

@@ -259,5 +259,21 @@ _GRAPH = (
     ),
 )  # fmt: skip
 
-FIGURES: tuple[Figure, ...] = (*_SPREAD, *_REACH, *_WALK, *_FLOW, *_BITS, *_PERIOD, *_GRAPH)
+_FIT = (
+    Figure(
+        "keys_dropped", "Keys needed alone", "fit", "", 0, 1,
+        "Share of the keys that a query has to read for an error of 1 %, the strongest first and "
+        "the rest left out.",
+    ),
+    Figure(
+        "keys_opened", "Keys needed in tiles", "fit", "", 0, 1,
+        "The same where whole tiles of 32 keys are read or left out.",
+    ),
+    Figure(
+        "keys_summarised", "Keys needed with summaries", "fit", "", 0, 1,
+        "The same where tiles that are not read give their mean; a summary costs 1.5 keys.",
+    ),
+)  # fmt: skip
+
+FIGURES: tuple[Figure, ...] = (*_SPREAD, *_REACH, *_WALK, *_FLOW, *_BITS, *_PERIOD, *_GRAPH, *_FIT)
 """All of them, group by group."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_rows, one_of_each_stretch
+from .compressibility import head_compressibility
 from .figures import BLOCKS, GRAPH_TOKENS
 from .head_chain import HeadChain, head_chain
 from .head_entropy import head_entropy
@@ -87,12 +88,18 @@ def head_figures(
     period = None
     if is_causal and len(query) >= _PERIOD_TOKENS:
         period = head_periodicity(query, key, scale=scale, generator=generator)
+    needed = head_compressibility(
+        query, key, value, is_causal=is_causal, scale=scale, generator=generator
+    )
     values = {
         **_spread_and_reach(sampled),
         **_of_walk(chain),
         **_of_flow_and_bits(query, key, value, sampled, scale),
         **_of_period(period),
         **_of_graph(structure),
+        "keys_dropped": needed.dropped,
+        "keys_opened": needed.opened,
+        "keys_summarised": needed.summarised,
     }
     narrow = [(int(chosen[i]), int(chosen[j])) for i, j in structure.curvature.bottlenecks]
     profile = attention_profile(sampled)
