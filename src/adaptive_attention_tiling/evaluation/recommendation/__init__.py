@@ -2,7 +2,7 @@
 
 from .fit import fit_option
 from .fitted_head import FittedHead
-from .judge import OptionTrial, judge_head
+from .judge import OptionTrial, fit_and_judge, judge_head
 from .options import HeadOption, default_options
 from .recommend import recommend
 from .recommendation import HeadChoice, Recommendation
@@ -17,6 +17,7 @@ __all__ = [
     "OptionTrial",
     "Recommendation",
     "default_options",
+    "fit_and_judge",
     "fit_option",
     "head_sensitivity",
     "judge_head",

@@ -68,7 +68,7 @@ def calibration_pairs(
     q, k = query[rows].detach().double(), key.detach().double()
     columns = torch.arange(tokens, device=rows.device)
     seen = columns <= rows[:, None] if is_causal else torch.ones_like(columns).bool()
-    near = near_keys(rows, tokens, window, sinks, is_causal=is_causal)
+    near = near_keys(rows, columns, window, sinks, is_causal=is_causal)
     logits = (scale * (q @ k.mT)).masked_fill(~seen, -torch.inf)
     return CalibrationPairs(q, k, seen & ~near, logits)
 

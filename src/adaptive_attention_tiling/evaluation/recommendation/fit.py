@@ -46,9 +46,7 @@ def fit_option(
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     head = FittedHead(option, is_causal, scale, query.shape[-1], value.shape[-1])
     if option.kind == "tiled":
-        with torch.no_grad():
-            _, read = tiled_reading(query, key, value, option, is_causal, scale)
-        return replace(head, far_read=read)
+        return tiled_reading(head, query, key, value)[1]
     if option.kind not in ("splat", "fidelity"):
         return head
     generator = torch.Generator().manual_seed(0) if generator is None else generator

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from ...errors import UnsupportedError
-from ...ops.tiled_attention import TiledAttentionReport, TileLayout, tiled_attention
+from ...ops.tiled_attention import TileLayout, tiled_attention
 from .far_kernels import FarKernel
 from .near import mean_near_keys, mean_visible_keys, near_keys
 from .options import HeadOption
 
-_ROWS = 512
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,30 @@ class FittedHead:
     far_read: float = 1.0
 
     def logits(
-        self, rows: Int[Tensor, " r"], query: Float[Tensor, "T D"], key: Float[Tensor, "T D"]
-    ) -> Float[Tensor, "r T"]:
-        """log w_ij of some queries, not normalised; -inf where a key is not read."""
+        self,
+        rows: Int[Tensor, " r"],
+        columns: Int[Tensor, " s"],
+        query: Float[Tensor, "T D"],
+        key: Float[Tensor, "T D"],
+    ) -> Float[Tensor, "r s"]:
+        """log w_ij of some queries and keys, not normalised; -inf where a key is not read.
+
+        Raises UnsupportedError for tiled, which reads means of keys that have no weights.
+        """
         if self.option.kind == "tiled":
-            raise UnsupportedError(
-                "option: tiled reads means of keys, which have no weights of their own. "
-                "Fix: use `read`."
-            )
-        tokens, asking = len(key), query[rows]
-        logits = self.scale * (asking @ key.mT)
-        if self.option.kind == "exact":
-            columns = torch.arange(tokens, device=rows.device)
-            hidden = columns > rows[:, None]
-            return logits.masked_fill(hidden, -torch.inf) if self.is_causal else logits
-        window, sinks = self.option["window"], self.option["sinks"]
-        near = near_keys(rows, tokens, window, sinks, is_causal=self.is_causal)
-        if self.far is None:
-            return logits.masked_fill(~near, -torch.inf)
-        far = self.far.log_weights(asking, key).to(logits)
+            raise UnsupportedError("option: tiled has no weights of its own. Fix: use `read`.")
+        asking, answering = query[rows], key[columns]
+        logits = self.scale * (asking @ answering.mT)
+        if self.option.kind != "exact":
+            window, sinks = self.option["window"], self.option["sinks"]
+            near = near_keys(rows, columns, window, sinks, is_causal=self.is_causal)
+            if self.far is None:
+                return logits.masked_fill(~near, -torch.inf)
+            far = self.far.log_weights(asking, answering).to(logits)
+            logits = torch.where(near, logits, far)
         if self.is_causal:
-            far = far.masked_fill(torch.arange(tokens) > rows[:, None], -torch.inf)
-        return torch.where(near, logits, far)
+            logits = logits.masked_fill(columns > rows[:, None], -torch.inf)
+        return logits
 
     def read(
         self,
@@ -69,18 +71,35 @@ class FittedHead:
         value: Float[Tensor, "T E"],
         rows: Int[Tensor, " r"] | None = None,
     ) -> Float[Tensor, "r E"]:
-        """o_i = sum_j w_ij v_j / sum_j w_ij of some queries, by default all; no gradients."""
+        """o_i = sum_j w_ij v_j / sum_j w_ij of some queries, by default all; no gradients.
+
+        Rows are in order; so many at a time, with the keys that any of them reads, are multiplied
+        out. Tiled calls `tiled_attention`.
+        """
         with torch.no_grad():
-            if self.option.kind == "exact" and rows is None:
-                return _exact(query, key, value, self)
             if self.option.kind == "tiled":
-                out = tiled_reading(query, key, value, self.option, self.is_causal, self.scale)[0]
+                out: Tensor = tiled_attention(
+                    *(x[None, None] for x in (query, key, value)), **_of_tiles(self)
+                )[0, 0]
                 return out if rows is None else out[rows]
-            every = torch.arange(len(query)) if rows is None else rows
-            parts = [
-                self.logits(part, query, key).softmax(-1) @ value for part in every.split(_ROWS)
-            ]
-            return torch.cat(parts)
+            every = torch.arange(len(query), device=query.device) if rows is None else rows
+            found = []
+            for part in every.split(_ROWS):
+                columns = self._columns(part, len(query))
+                weights = self.logits(part, columns, query, key).softmax(-1)
+                found.append(weights @ value[columns])
+            return torch.cat(found)
+
+    def _columns(self, rows: Int[Tensor, " r"], tokens: int) -> Int[Tensor, " s"]:
+        """The keys that one of these queries reads, or some more."""
+        first, last = 0, int(rows[-1]) + 1 if self.is_causal else tokens
+        if self.option.kind == "window":
+            window = self.option["window"]
+            first = max(0, int(rows[0]) - window + 1)
+            last = min(last, int(rows[-1]) + window)
+            sinks = min(first, self.option["sinks"])
+            return torch.cat([torch.arange(sinks), torch.arange(first, last)]).to(rows.device)
+        return torch.arange(first, last, device=rows.device)
 
     def cost(self, tokens: int) -> float:
         """Multiply-adds a query as a share of exact attention's, V (D + E) for V visible keys.
@@ -124,37 +143,28 @@ def tiled_near_keys(tokens: int, option: HeadOption, *, is_causal: bool) -> floa
 
 
 def tiled_reading(
+    head: FittedHead,
     query: Float[Tensor, "T D"],
     key: Float[Tensor, "T D"],
     value: Float[Tensor, "T E"],
-    option: HeadOption,
-    is_causal: bool,
-    scale: float,
-) -> tuple[Float[Tensor, "T E"], float]:
-    """The output of `tiled_attention`, and the share of far rows that it has read."""
-    out, report = tiled_attention(
-        query[None, None],
-        key[None, None],
-        value[None, None],
-        is_causal=is_causal,
-        scale=scale,
-        tolerance=float(option.parameters["tolerance"]),
-        layout=tiled_layout(option),
-        return_report=True,
-    )
-    return out[0, 0], _far_read(report, len(query), option, is_causal)
-
-
-def _far_read(
-    report: TiledAttentionReport, tokens: int, option: HeadOption, is_causal: bool
-) -> float:
-    near = tiled_near_keys(tokens, option, is_causal=is_causal)
-    far = mean_visible_keys(tokens, is_causal=is_causal) - near
-    blocks = torch.arange(tokens) // option["block"]
+) -> tuple[Float[Tensor, "T E"], FittedHead]:
+    """What tiles give, and the head that knows which share of far rows that took."""
+    with torch.no_grad():
+        out, report = tiled_attention(
+            *(x[None, None] for x in (query, key, value)), **_of_tiles(head), return_report=True
+        )
+    tokens = len(query)
+    near = tiled_near_keys(tokens, head.option, is_causal=head.is_causal)
+    far = mean_visible_keys(tokens, is_causal=head.is_causal) - near
+    blocks = torch.arange(tokens, device=query.device) // head.option["block"]
     rows = float(report.rows_per_query[0, 0][blocks].double().mean())
-    return (rows - near) / far if far > 0 else 1.0
+    return out[0, 0], replace(head, far_read=(rows - near) / far if far > 0 else 1.0)
 
 
-def _exact(query: Tensor, key: Tensor, value: Tensor, head: FittedHead) -> Tensor:
-    q, k, v = (x[None, None] for x in (query, key, value))
-    return scaled_dot_product_attention(q, k, v, is_causal=head.is_causal, scale=head.scale)[0, 0]
+def _of_tiles(head: FittedHead) -> dict[str, Any]:
+    return {
+        "is_causal": head.is_causal,
+        "scale": head.scale,
+        "tolerance": float(head.option.parameters["tolerance"]),
+        "layout": tiled_layout(head.option),
+    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -58,61 +59,61 @@ def judge_head(
         generator: of all draws; by default a new one with seed 0.
 
     Returns:
-        A trial for each option, in order.
+        A trial for each option, in order; see `fit_and_judge` for the fitted heads too.
     """
+    found = fit_and_judge(
+        query,
+        key,
+        value,
+        is_causal=is_causal,
+        scale=scale,
+        options=options,
+        rows=rows,
+        metric=metric,
+        generator=generator,
+    )
+    return [trial for trial, _ in found]
+
+
+def fit_and_judge(
+    query: Float[Tensor, "T D"],
+    key: Float[Tensor, "T D"],
+    value: Float[Tensor, "T E"],
+    *,
+    is_causal: bool = True,
+    scale: float | None = None,
+    options: Sequence[HeadOption] | None = None,
+    rows: int = 64,
+    metric: Float[Tensor, "E E"] | None = None,
+    generator: torch.Generator | None = None,
+) -> list[tuple[OptionTrial, FittedHead]]:
+    """As `judge_head`, with the head that was fitted to all other queries beside each trial."""
     check_tensors_of_head(query, key, value)
     if isinstance(rows, bool) or rows < 1:
         raise ArgumentError("rows", rows, "an integer >= 1", "pass rows=64")
+    tensors = query.detach(), key.detach(), value.detach()
     options = default_options(len(query)) if options is None else options
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    held_out, rest = split_rows(len(query), rows, generator)
-    head = _Head(query.detach(), key.detach(), value.detach(), is_causal, scale, rest, generator)
-    exact = head.fitted(HeadOption("exact", "exact")).read(*head.tensors, held_out).double()
+    held_out, rest = (x.to(query.device) for x in split_rows(len(query), rows, generator))
+    settings: dict[str, Any] = {"is_causal": is_causal, "scale": scale}
+    whole = fit_option(HeadOption("exact", "exact"), *tensors, **settings)
+    exact = whole.read(*tensors, held_out).double()
     metric = torch.eye(exact.shape[1]).to(exact) if metric is None else metric.to(exact)
     size = ((exact @ metric) * exact).sum().clamp_min(1e-300)
-    trials = []
+    found = []
     for option in options:
-        out, cost = head.tried(option, held_out)
+        if option.kind == "tiled":
+            # One call tells both what tiles give and what they take.
+            out, head = tiled_reading(replace(whole, option=option), *tensors)
+            out = out[held_out]
+        else:
+            head = fit_option(option, *tensors, **settings, rows=rest, generator=generator)
+            out = head.read(*tensors, held_out)
         miss = out.double() - exact
         square = ((miss @ metric) * miss).sum().clamp_min(0)
-        trials.append(OptionTrial(option, cost, float((square / size).sqrt())))
-    return trials
-
-
-@dataclass(frozen=True)
-class _Head:
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    is_causal: bool
-    scale: float
-    rows: Tensor
-    generator: torch.Generator
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.query, self.key, self.value
-
-    def fitted(self, option: HeadOption) -> FittedHead:
-        return fit_option(
-            option,
-            *self.tensors,
-            is_causal=self.is_causal,
-            scale=self.scale,
-            rows=self.rows,
-            generator=self.generator,
-        )
-
-    def tried(self, option: HeadOption, rows: Tensor) -> tuple[Tensor, float]:
-        """Output of some queries and cost; tiles are read once for both."""
-        tokens, widths = len(self.query), (self.query.shape[1], self.value.shape[1])
-        if option.kind == "tiled":
-            out, read = tiled_reading(*self.tensors, option, self.is_causal, self.scale)
-            head = FittedHead(option, self.is_causal, self.scale, *widths, far_read=read)
-            return out[rows], head.cost(tokens)
-        head = self.fitted(option)
-        return head.read(*self.tensors, rows), head.cost(tokens)
+        error = float((square / size).sqrt())
+        found.append((OptionTrial(option, head.cost(len(query)), error), head))
+    return found
 
 
 def split_rows(

@@ -8,10 +8,14 @@ from torch import Tensor
 
 
 def near_keys(
-    rows: Int[Tensor, " r"], tokens: int, window: int, sinks: int, *, is_causal: bool
+    rows: Int[Tensor, " r"],
+    columns: Int[Tensor, " S"],
+    window: int,
+    sinks: int,
+    *,
+    is_causal: bool,
 ) -> Bool[Tensor, "r S"]:
     """True where |i - j| < window or j < sinks, of the keys j that query i may see."""
-    columns = torch.arange(tokens, device=rows.device)
     gap = rows[:, None] - columns
     near = (gap.abs() < window) | (columns < sinks)
     return near & (gap >= 0) if is_causal else near

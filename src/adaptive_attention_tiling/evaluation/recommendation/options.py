@@ -64,6 +64,10 @@ class HeadOption:
     def __hash__(self) -> int:
         return hash((self.name, self.kind, tuple(sorted(self.parameters.items()))))
 
+    def __reduce__(self) -> tuple[type[HeadOption], tuple[str, str, dict[str, float]]]:
+        """Read-only mappings cannot be pickled; copies are checked again."""
+        return HeadOption, (self.name, self.kind, dict(self.parameters))
+
     def __getitem__(self, name: str) -> int:
         """A parameter that counts something."""
         return int(self.parameters[name])
