@@ -113,6 +113,8 @@ def planted_document(layers, heads, tokens, queries=24, keys=32):
         "text": "a speech", "kind": "decoder", "tokens": tokens, "layers": layers, "heads": heads,
         "key_value_heads": max(1, heads // 3), "machine": {"processor": "none", "cores": 2},
         "versions": {"torch": "0"}, "seconds": 12.34,
+        "processor_seconds": {"figures": 7.5}, "violations": [], "tolerance": 0.1,
+        "sensitivity_unit": "nats per token",
         "pieces": [f" {WORDS[n % len(WORDS)]}" for n in range(tokens)],
         "figures": planted_figures(layers, heads, tokens),
         "patterns": [{
@@ -120,6 +122,8 @@ def planted_document(layers, heads, tokens, queries=24, keys=32):
             "score": each(lambda n, h: wave(n, h, 5)),
             "z": each(lambda n, h: 9 * wave(n, h, 5) - 3),
             "p_value": each(lambda n, h: 0.001 if h == 1 else 0.5),
+            "matching": [{"layer": 0, "head": 1, "adjusted": 0.04},
+                         {"layer": 1, "head": 1, "adjusted": 0.03}],
         }],
         "options": [{"name": n, "kind": k, "parameters": p} for n, k, p in OPTIONS],
         "budgets": [

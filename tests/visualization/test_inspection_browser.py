@@ -284,7 +284,7 @@ def test_hostile_text_is_shown_as_text(opened):
     assert page.locator("img").count() == 0
     page.click("nav >> text=Overview")
     page.wait_for_selector("strong >> text=onerror")
-    page.click("text=See which >> nth=0")
+    page.click("text=See the scores")
     page.wait_for_selector("[role=grid]")
 
 

@@ -8,7 +8,8 @@ function linearTicks(low, high, count = 4) {
   const size = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * size >= rough) * size;
   const ticks = [];
-  for (let place = Math.ceil(low / step - 1e-9); place * step <= high + 1e-9 * step; place += 1) ticks.push(place * step);
+  for (let place = Math.ceil(low / step - 1e-9); place * step <= high + 1e-9 * step; place += 1)
+    ticks.push(place * step);
   return ticks;
 }
 
@@ -16,7 +17,8 @@ function linearTicks(low, high, count = 4) {
 function logarithmicTicks(low, high) {
   const inside = (factors) => {
     const ticks = [];
-    for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1) ticks.push(...factors.map((one) => one * 10 ** power));
+    for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1)
+      ticks.push(...factors.map((one) => one * 10 ** power));
     return ticks.filter((tick) => tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9));
   };
   const powers = inside([1]);
@@ -43,7 +45,14 @@ function chart({ name, x, y, body, height = 220 }) {
   const up = (value) => bottom - y.share(value) * (bottom - EDGE.top);
   return draw(
     "svg",
-    { class: "chart", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": name },
+    {
+      class: "chart",
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "img",
+      "aria-label": name,
+    },
     x.ticks.map((tick) => [
       draw("line", { class: "grid", x1: across(tick), x2: across(tick), y1: EDGE.top, y2: bottom }),
       draw("text", { x: across(tick), y: bottom + 15, "text-anchor": "middle" }, x.format(tick)),
@@ -53,19 +62,31 @@ function chart({ name, x, y, body, height = 220 }) {
       draw("text", { x: EDGE.left - 6, y: up(tick) + 4, "text-anchor": "end" }, y.format(tick)),
     ]),
     draw("text", { x: (EDGE.left + right) / 2, y: height - 6, "text-anchor": "middle" }, x.label),
-    draw("text", { transform: `translate(11 ${(EDGE.top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y.label),
+    draw(
+      "text",
+      {
+        transform: `translate(11 ${(EDGE.top + bottom) / 2}) rotate(-90)`,
+        "text-anchor": "middle",
+      },
+      y.label,
+    ),
     body(across, up),
   );
 }
 
 function polyline(points, style) {
-  const path = points.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+  const path = points
+    .map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`)
+    .join("");
   return draw("path", { class: style, d: path });
 }
 
 function area(points, floor, style) {
   if (points.length === 0) return null;
-  const ends = [[points[points.length - 1][0], floor], [points[0][0], floor]];
+  const ends = [
+    [points[points.length - 1][0], floor],
+    [points[0][0], floor],
+  ];
   return polyline([...points, ...ends], style);
 }
 
@@ -92,8 +113,13 @@ function placeAmong(sorted, value) {
     "svg",
     { class: "place", viewBox: "0 0 100 14", "aria-hidden": "true" },
     draw("line", { class: "grid", x1: 4, x2: 96, y1: 7, y2: 7 }),
-    draw("rect", { class: "middle", x: place(quantile(sorted, 0.25)), y: 4.5, height: 5,
-      width: Math.max(0.5, place(quantile(sorted, 0.75)) - place(quantile(sorted, 0.25))) }),
+    draw("rect", {
+      class: "middle",
+      x: place(quantile(sorted, 0.25)),
+      y: 4.5,
+      height: 5,
+      width: Math.max(0.5, place(quantile(sorted, 0.75)) - place(quantile(sorted, 0.25))),
+    }),
     isNumber(value) ? draw("circle", { class: "dot", cx: place(value), cy: 7, r: 4 }) : null,
   );
 }

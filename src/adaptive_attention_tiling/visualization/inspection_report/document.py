@@ -12,10 +12,11 @@ SCHEMA = 1
 KINDS = ("decoder", "encoder")
 _PLAIN = (
     "command", "model", "text", "kind", "tokens", "layers", "heads", "key_value_heads", "machine",
-    "versions", "seconds", "pieces", "figures", "patterns", "options", "budgets", "by_head",
+    "versions", "seconds", "processor_seconds", "pieces", "figures", "violations", "patterns",
+    "options", "tolerance", "sensitivity_unit", "budgets", "by_head",
 )  # fmt: skip
 _OF_FIGURE = ("name", "title", "group", "unit", "low", "high", "explanation", "values")
-_OF_PATTERN = ("name", "description", "score", "z", "p_value")
+_OF_PATTERN = ("name", "description", "score", "z", "p_value", "matching")
 _OF_HEAD = (
     "queries", "keys", "weights", "profile", "stationary", "tiles", "splats", "bottlenecks",
     "period", "trials", "sensitivity", "recommendation",
@@ -59,6 +60,11 @@ def _check_maps(document: Mapping[str, Any]) -> None:
     for pattern in document["patterns"]:
         for part in ("score", "z", "p_value"):
             _check_matrix(f"patterns.{pattern['name']}.{part}", pattern[part], *size)
+        for match in pattern["matching"]:
+            place = f"patterns.{pattern['name']}.matching"
+            _check_parts(place, match, ("layer", "head", "adjusted"))
+            _check_places(place, [match["layer"]], document["layers"], "layers")
+            _check_places(place, [match["head"]], document["heads"], "heads")
     for place, option in enumerate(document["options"]):
         _check_parts(f"options[{place}]", option, ("name", "kind", "parameters"))
     for place, budget in enumerate(document["budgets"]):

@@ -32,14 +32,30 @@ function table(caption, columns, rows, style = "measures") {
     "table",
     { class: style },
     make("caption", { class: "unseen" }, caption),
-    make("thead", {}, make("tr", {}, columns.map((name) => make("th", { scope: "col" }, name)))),
-    make("tbody", {}, rows.map((row) => make("tr", {}, row.map(cell)))),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        columns.map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      rows.map((row) => make("tr", {}, row.map(cell))),
+    ),
   );
 }
 
 // A box that scrolls by itself where the page is narrow; the keyboard can scroll it too.
 function wide(name, ...children) {
-  return make("div", { class: "wide", role: "region", "aria-label": name, tabindex: 0 }, ...children);
+  return make(
+    "div",
+    { class: "wide", role: "region", "aria-label": name, tabindex: 0 },
+    ...children,
+  );
 }
 
 // Content that is made when it is first opened.

@@ -19,15 +19,32 @@ function stepTo(key, control, row, column, rows, columns) {
 // rows: [{layer, heads: [head, ...]}]; look(layer, head) gives {style, text, name};
 // headings: column headings; open(layer, head) and show(layer, head) are called by keys and pointer.
 function headGrid({ name, rows, headings, look, open, show, start }) {
-  const cells = rows.map((row) => row.heads.map((head) => gridCell(row.layer, head, look(row.layer, head))));
+  const cells = rows.map((row) =>
+    row.heads.map((head) => gridCell(row.layer, head, look(row.layer, head))),
+  );
   const place = startPlace(rows, start);
   cells[place[0]][place[1]].tabIndex = 0;
   const body = rows.map((row, at) =>
-    make("tr", {}, make("th", { scope: "row" }, make("span", { class: "unseen" }, "layer "), row.layer), cells[at]));
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, make("span", { class: "unseen" }, "layer "), row.layer),
+      cells[at],
+    ),
+  );
   const grid = make(
     "table",
     { class: "heads", role: "grid", "aria-label": name },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "layer"), headings.map((text) => make("th", { scope: "col" }, text)))),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        make("th", { scope: "col" }, "layer"),
+        headings.map((text) => make("th", { scope: "col" }, text)),
+      ),
+    ),
     make("tbody", {}, body),
   );
   listen(grid, cells, { open, show });
@@ -37,7 +54,14 @@ function headGrid({ name, rows, headings, look, open, show, start }) {
 function gridCell(layer, head, { style, text, name }) {
   return make(
     "td",
-    { class: style, role: "gridcell", tabindex: -1, "aria-label": name, "data-layer": layer, "data-head": head },
+    {
+      class: style,
+      role: "gridcell",
+      tabindex: -1,
+      "aria-label": name,
+      "data-layer": layer,
+      "data-head": head,
+    },
     text,
   );
 }
@@ -60,7 +84,14 @@ function listen(grid, cells, { open, show }) {
       return;
     }
     const row = cells.findIndex((line) => line.includes(cell));
-    const step = stepTo(event.key, event.ctrlKey, row, cells[row].indexOf(cell), cells.length, cells[0].length);
+    const step = stepTo(
+      event.key,
+      event.ctrlKey,
+      row,
+      cells[row].indexOf(cell),
+      cells.length,
+      cells[0].length,
+    );
     if (step) {
       event.preventDefault();
       cells[step[0]][step[1]].focus();
@@ -68,9 +99,14 @@ function listen(grid, cells, { open, show }) {
   });
   grid.addEventListener("focusin", (event) => {
     const cell = cellOf(event);
-    cells.flat().forEach((one) => { one.tabIndex = one === cell ? 0 : -1; });
+    cells.flat().forEach((one) => {
+      one.tabIndex = one === cell ? 0 : -1;
+    });
     show(...headOfCell(cell));
   });
-  grid.addEventListener("pointerover", (event) => cellOf(event) && show(...headOfCell(cellOf(event))));
+  grid.addEventListener(
+    "pointerover",
+    (event) => cellOf(event) && show(...headOfCell(cellOf(event))),
+  );
   grid.addEventListener("click", (event) => cellOf(event) && open(...headOfCell(cellOf(event))));
 }

@@ -12,20 +12,47 @@ const SHORTCUTS = [
 let shortcutsOn = true;
 
 function fillDialog(dialog) {
-  const box = make("input", { type: "checkbox", id: "shortcuts", checked: true, onchange: () => { shortcutsOn = box.checked; } });
+  const box = make("input", {
+    type: "checkbox",
+    id: "shortcuts",
+    checked: true,
+    onchange: () => {
+      shortcutsOn = box.checked;
+    },
+  });
   dialog.replaceChildren(
     make("h2", { id: "keys-title" }, "Keys"),
-    make("dl", {}, SHORTCUTS.map(([key, meaning]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, meaning)])),
-    make("p", {}, box, " ", make("label", { for: "shortcuts" }, "single letters and signs work as keys")),
-    make("button", { type: "button", onclick: () => dialog.close() }, "Close"));
+    make(
+      "dl",
+      {},
+      SHORTCUTS.map(([key, meaning]) => [
+        make("dt", {}, make("kbd", {}, key)),
+        make("dd", {}, meaning),
+      ]),
+    ),
+    make(
+      "p",
+      {},
+      box,
+      " ",
+      make("label", { for: "shortcuts" }, "single letters and signs work as keys"),
+    ),
+    make("button", { type: "button", onclick: () => dialog.close() }, "Close"),
+  );
 }
 
 function actionOf(key) {
   const head = here.view === "head";
   const at = head ? here.layer * report.heads + here.head : null;
-  const openAt = (to) => to >= 0 && to < headCount && go(headAddress(Math.floor(to / report.heads), to % report.heads, here.figure));
+  const openAt = (to) =>
+    to >= 0 &&
+    to < headCount &&
+    go(headAddress(Math.floor(to / report.heads), to % report.heads, here.figure));
   const actions = {
-    "/": () => (document.getElementById("figure") ? document.getElementById("figure").focus() : go(mapAddress(figureNow()), "figure")),
+    "/": () =>
+      document.getElementById("figure")
+        ? document.getElementById("figure").focus()
+        : go(mapAddress(figureNow()), "figure"),
     "?": () => document.getElementById("keys").showModal(),
     o: () => go("overview"),
     m: () => go(mapAddress(figureNow())),
@@ -43,7 +70,14 @@ function leave() {
 }
 
 function onKey(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (
+    event.defaultPrevented ||
+    event.ctrlKey ||
+    event.altKey ||
+    event.metaKey ||
+    document.querySelector("dialog[open]")
+  )
+    return;
   if (event.target.closest("select")) return; // it takes letters and Escape itself
   if (event.key === "Escape") leave();
   if (!shortcutsOn) return;
@@ -60,5 +94,7 @@ function listenToKeys() {
   document.getElementById("show-keys").addEventListener("click", () => dialog.showModal());
   document.addEventListener("keydown", onKey);
   const colours = document.getElementById("colours");
-  colours.addEventListener("change", () => { document.documentElement.dataset.colours = colours.value; });
+  colours.addEventListener("change", () => {
+    document.documentElement.dataset.colours = colours.value;
+  });
 }

@@ -10,7 +10,12 @@ function patternMaps() {
   const parts = [
     ["score", "score", "How well the attention matches the pattern. ", BOUNDLESS],
     ["z", "z", "How many standard deviations the score lies above what chance gives. ", BOUNDLESS],
-    ["p_value", "p", "How often chance alone scores as high; small numbers speak for a match. ", { low: 0, high: 1, unit: "" }],
+    [
+      "p_value",
+      "p",
+      "How often chance alone scores as high; small numbers speak for a match. ",
+      { low: 0, high: 1, unit: "" },
+    ],
   ];
   return report.patterns.flatMap((pattern) =>
     parts.map(([part, title, meaning, bounds]) => ({
@@ -32,7 +37,9 @@ function choiceMaps() {
     id: ONE_BY_ONE,
     group,
     title: "option of each head by itself",
-    explanation: "What is recommended when each head is judged alone, whatever the others take.",
+    explanation:
+      "The cheapest option of each head alone, whatever the others take, " +
+      `whose error is at most ${perCent(report.tolerance)} of its output.`,
     choice: ofHeads((head) => head.recommendation.option),
   };
   const budgets = report.budgets.map((budget) => ({
@@ -41,7 +48,7 @@ function choiceMaps() {
     title: `options for ${perCent(budget.budget)} of the cost`,
     explanation:
       `What each head takes when all heads together may cost ${perCent(budget.budget)} of exact attention. ` +
-      `Predicted cost ${perCent(budget.cost)}, predicted harm ${digits(budget.harm)}.`,
+      `Predicted cost ${perCent(budget.cost)}, predicted harm ${withUnit(budget.harm, report.sensitivity_unit)}.`,
     choice: budget.choice,
   }));
   return [each, ...budgets];
@@ -50,20 +57,44 @@ function choiceMaps() {
 function trialMaps() {
   const group = "recommendation";
   return [
-    { ...BOUNDLESS, id: "head.sensitivity", group, title: "sensitivity", values: ofHeads((head) => head.sensitivity),
-      explanation: "How much the model suffers when the output of this head changes." },
-    { ...BOUNDLESS, id: "head.cost", group, title: "cost of the recommended option", unit: "of exact attention",
-      low: 0, values: ofHeads((head) => head.recommendation.cost),
-      explanation: "Multiply-adds for a query as a share of those that exact attention needs." },
-    { ...BOUNDLESS, id: "head.error", group, title: "error of the recommended option", low: 0,
+    {
+      ...BOUNDLESS,
+      id: "head.sensitivity",
+      group,
+      title: "sensitivity",
+      unit: report.sensitivity_unit,
+      low: 0,
+      values: ofHeads((head) => head.sensitivity),
+      explanation:
+        "What an error as large as the whole output of this head does to the model; smaller errors do less by their square.",
+    },
+    {
+      ...BOUNDLESS,
+      id: "head.cost",
+      group,
+      title: "cost of the recommended option",
+      unit: "of exact attention",
+      low: 0,
+      values: ofHeads((head) => head.recommendation.cost),
+      explanation: "Multiply-adds for a query as a share of those that exact attention needs.",
+    },
+    {
+      ...BOUNDLESS,
+      id: "head.error",
+      group,
+      title: "error of the recommended option",
+      low: 0,
       values: ofHeads((head) => head.recommendation.error),
-      explanation: "Relative error of the head's output on held-out queries." },
+      explanation: "Relative error of the head's output on held-out queries.",
+    },
   ];
 }
 
 const maps = [...figureMaps(), ...patternMaps(), ...choiceMaps(), ...trialMaps()];
 const numberMaps = maps.filter((map) => map.values);
-numberMaps.forEach((map) => { map.sorted = rising(map.values.flat()); });
+numberMaps.forEach((map) => {
+  map.sorted = rising(map.values.flat());
+});
 const mapsById = new Map(maps.map((map) => [map.id, map]));
 const firstMap = maps[0];
 
@@ -75,7 +106,8 @@ function byGroup(some) {
 }
 
 function boundsText(map) {
-  if (isNumber(map.low) && isNumber(map.high)) return `By law from ${digits(map.low)} to ${withUnit(map.high, map.unit)}.`;
+  if (isNumber(map.low) && isNumber(map.high))
+    return `By law from ${digits(map.low)} to ${withUnit(map.high, map.unit)}.`;
   if (isNumber(map.low)) return `By law at least ${withUnit(map.low, map.unit)}.`;
   return isNumber(map.high) ? `By law at most ${withUnit(map.high, map.unit)}.` : "";
 }

@@ -15,7 +15,9 @@ function digits(value, significant = 3) {
 
 function power(value) {
   const [mantissa, exponent] = value.toExponential(1).split("e");
-  const raised = [...String(Number(exponent))].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
+  const raised = [...String(Number(exponent))].map(
+    (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)],
+  );
   return `${mantissa.replace("-", "−")} × 10${raised.join("")}`;
 }
 
@@ -27,13 +29,16 @@ function perCent(share) {
   return `${(100 * share).toFixed(size >= 9.95 ? 0 : size >= 0.995 ? 1 : 2).replace("-", "−")} %`;
 }
 
-const withUnit = (value, unit) => (unit && isNumber(value) ? `${digits(value)} ${unit}` : digits(value));
+const withUnit = (value, unit) =>
+  unit && isNumber(value) ? `${digits(value)} ${unit}` : digits(value);
 
 const plural = (count, noun) => `${digits(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 // "a, b and c"
 const listed = (parts) =>
-  parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts[parts.length - 1]}`;
+  parts.length < 2
+    ? parts.join("")
+    : `${parts.slice(0, -1).join(", ")} and ${parts[parts.length - 1]}`;
 
 const rising = (values) => values.filter(isNumber).sort((a, b) => a - b);
 
@@ -63,7 +68,12 @@ const rankOf = (sorted, value) => 1 + sorted.length - countBelow(sorted, value, 
 // A scale says where along it a value lies (0 to 1) and which value lies at a share of it.
 function linearScale(low, high) {
   const span = high - low || 1;
-  return { share: (value) => (value - low) / span, value: (share) => low + share * (high - low), low, high };
+  return {
+    share: (value) => (value - low) / span,
+    value: (share) => low + share * (high - low),
+    low,
+    high,
+  };
 }
 
 function logarithmicScale(low, high) {
@@ -94,11 +104,14 @@ function shadeOf(scale, value) {
 
 // How far two lists rise together, by ranks: -1 to 1.
 function rankCorrelation(first, second) {
-  const pairs = first.map((one, place) => [one, second[place]]).filter(([a, b]) => isNumber(a) && isNumber(b));
+  const pairs = first
+    .map((one, place) => [one, second[place]])
+    .filter(([a, b]) => isNumber(a) && isNumber(b));
   if (pairs.length < 3) return 0;
   const [a, b] = [0, 1].map((side) => middleRanks(pairs.map((pair) => pair[side])));
   const centre = (pairs.length - 1) / 2;
-  const product = (x, y) => x.reduce((sum, one, place) => sum + (one - centre) * (y[place] - centre), 0);
+  const product = (x, y) =>
+    x.reduce((sum, one, place) => sum + (one - centre) * (y[place] - centre), 0);
   const scale = Math.sqrt(product(a, a) * product(b, b));
   return scale > 0 ? product(a, b) / scale : 0;
 }
@@ -106,7 +119,9 @@ function rankCorrelation(first, second) {
 // Equal values share the mean of their ranks.
 function middleRanks(values) {
   const sorted = rising(values);
-  return values.map((value) => (countBelow(sorted, value) + countBelow(sorted, value, true) - 1) / 2);
+  return values.map(
+    (value) => (countBelow(sorted, value) + countBelow(sorted, value, true) - 1) / 2,
+  );
 }
 
 // At most four letters, for a cell.

@@ -18,8 +18,9 @@ from .document import check_document, unknown_to_json
 # Joined they are one script, which the last part sets going.
 _SCRIPTS = (
     "document.js", "elements.js", "numbers.js", "maps.js", "places.js", "charts.js",
-    "overview.js", "grid.js", "map_page.js", "reading.js", "head_charts.js", "head_page.js",
-    "keyboard.js", "start.js",
+    "findings.js", "overview.js", "grid.js", "spread.js", "map_page.js", "reading.js",
+    "head_charts.js", "splat_chart.js", "trials_chart.js", "head_page.js", "keyboard.js",
+    "start.js",
 )  # fmt: skip
 _ABOVE = __package__.rpartition(".")[0]
 

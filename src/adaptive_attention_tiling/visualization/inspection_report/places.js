@@ -18,7 +18,8 @@ function decoded(text) {
   }
 }
 
-const knownFigure = (text, otherwise) => (mapsById.has(decoded(text || "")) ? decoded(text) : otherwise);
+const knownFigure = (text, otherwise) =>
+  mapsById.has(decoded(text || "")) ? decoded(text) : otherwise;
 
 // An address that names nothing leads to the overview.
 function placeOf(address, figure = firstMap.id) {
@@ -37,4 +38,5 @@ function placeOf(address, figure = firstMap.id) {
 
 const headName = (layer, head) => `layer ${layer}, head ${head}`;
 
-const headLink = (layer, head, figure) => link(headAddress(layer, head, figure), headName(layer, head));
+const headLink = (layer, head, figure) =>
+  link(headAddress(layer, head, figure), headName(layer, head));

@@ -18,15 +18,24 @@ function nearestQuery(head, token) {
 }
 
 // Queries from the first to the last token, as places in head.queries.
-const queryOrder = (head) => head.queries.map((_, place) => place).sort((a, b) => head.queries[a] - head.queries[b]);
+const queryOrder = (head) =>
+  head.queries.map((_, place) => place).sort((a, b) => head.queries[a] - head.queries[b]);
 
 // Keys of a query from the heaviest on, and what is left for all others.
 function readingOf(head, place) {
   const query = head.queries[place];
-  const pairs = head.keys[place].map((key, at) => ({ key, weight: head.weights[place][at] })).sort((a, b) => b.weight - a.weight);
+  const pairs = head.keys[place]
+    .map((key, at) => ({ key, weight: head.weights[place][at] }))
+    .sort((a, b) => b.weight - a.weight);
   const told = pairs.reduce((sum, pair) => sum + pair.weight, 0);
   const visible = report.kind === "decoder" ? query + 1 : report.tokens;
-  return { query, pairs, told, rest: Math.max(0, 1 - told), others: Math.max(0, visible - pairs.length) };
+  return {
+    query,
+    pairs,
+    told,
+    rest: Math.max(0, 1 - told),
+    others: Math.max(0, visible - pairs.length),
+  };
 }
 
 // One scale for all queries of a head, so that their shades compare.
@@ -37,7 +46,8 @@ function weightScale(head) {
 
 // moved(token) is told which query is shown.
 function readingPanel(head, token, moved) {
-  if (head.queries.length === 0) return { node: make("p", {}, "No query was looked at."), step: () => {} };
+  if (head.queries.length === 0)
+    return { node: make("p", {}, "No query was looked at."), step: () => {} };
   const order = queryOrder(head);
   const scale = weightScale(head);
   const parts = readingParts(head, order, scale);
@@ -61,7 +71,12 @@ function readingPanel(head, token, moved) {
 function readingParts(head, order, scale) {
   const parts = {
     slider: make("input", { type: "range", id: "query", min: 0, max: order.length - 1, value: 0 }),
-    back: make("button", { type: "button", "aria-label": "Earlier query" }, "◀ ", make("kbd", {}, "k")),
+    back: make(
+      "button",
+      { type: "button", "aria-label": "Earlier query" },
+      "◀ ",
+      make("kbd", {}, "k"),
+    ),
     on: make("button", { type: "button", "aria-label": "Later query" }, make("kbd", {}, "j"), " ▶"),
     told: make("p", { class: "readout", role: "status" }),
     keys: make("ol", { class: "told" }),
@@ -69,39 +84,85 @@ function readingParts(head, order, scale) {
     text: textBox(head),
     table: make("div", {}),
   };
-  parts.node = make("div", {},
-    make("div", { class: "fields query" }, parts.back,
-      make("div", { class: "field grow" }, make("label", { for: "query" }, `Query: one of ${order.length} tokens`), parts.slider), parts.on),
-    parts.told, parts.keys, parts.strip, weightKey(scale), parts.text, parts.table);
+  parts.node = make(
+    "div",
+    {},
+    make(
+      "div",
+      { class: "fields query" },
+      parts.back,
+      make(
+        "div",
+        { class: "field grow" },
+        make("label", { for: "query" }, `Query: one of ${order.length} tokens`),
+        parts.slider,
+      ),
+      parts.on,
+    ),
+    parts.told,
+    parts.keys,
+    parts.strip,
+    weightKey(scale),
+    parts.text,
+    parts.table,
+  );
   return parts;
 }
 
 function textBox(head) {
   const all = tokenElements();
-  all.forEach((element) => { element.className = ""; });
+  all.forEach((element) => {
+    element.className = "";
+  });
   head.queries.forEach((query) => all[query].classList.add("askable"));
-  return make("div", { class: "text", tabindex: 0, role: "group", "aria-label": "The text, shaded by attention" }, all);
+  return make(
+    "div",
+    { class: "text", tabindex: 0, role: "group", "aria-label": "The text, shaded by attention" },
+    all,
+  );
 }
 
 function weightKey(scale) {
   const swatches = Array.from({ length: SHADES }, (_, shade) => make("i", { class: `h${shade}` }));
   const numbers = [0, 0.5, 1].map((share) => make("span", {}, perCent(scale.value(share))));
-  const query = report.kind === "decoder" ? "framed: the query; grey: after it, so not visible" : "framed: the query";
-  return make("div", { class: "keys" },
-    make("div", { class: "scale" }, make("div", { class: "swatches", "aria-hidden": "true" }, swatches), make("div", { class: "numbers" }, numbers)),
-    make("span", {}, `${query}; underlined: can be asked. Click a word to ask the nearest.`));
+  const query =
+    report.kind === "decoder"
+      ? "framed: the query; grey: after it, so not visible"
+      : "framed: the query";
+  return make(
+    "div",
+    { class: "keys" },
+    make(
+      "div",
+      { class: "scale" },
+      make("div", { class: "swatches", "aria-hidden": "true" }, swatches),
+      make("div", { class: "numbers" }, numbers),
+    ),
+    make("span", {}, `${query}; underlined: can be asked. Click a word to ask the nearest.`),
+  );
 }
 
 function showReading(parts, reading, scale) {
   const name = `token ${reading.query}, “${pieceText(reading.query)}”`;
   parts.slider.value = parts.at;
   parts.slider.setAttribute("aria-valuetext", name);
-  parts.told.textContent = `From ${name}: the ${plural(reading.pairs.length, "heaviest key")} told here hold ${perCent(reading.told)}; ` +
+  parts.told.textContent =
+    `From ${name}: the ${plural(reading.pairs.length, "heaviest key")} told here hold ${perCent(reading.told)}; ` +
     `the ${plural(reading.others, "other")} share ${perCent(reading.rest)}.`;
-  parts.keys.replaceChildren(...reading.pairs.slice(0, TOLD_KEYS).map((pair) => keyItem(pair, reading.query)));
+  parts.keys.replaceChildren(
+    ...reading.pairs.slice(0, TOLD_KEYS).map((pair) => keyItem(pair, reading.query)),
+  );
   parts.strip.replaceChildren(weightStrip(reading, scale));
-  parts.table.replaceChildren(asTable(`Keys of ${name}`, ["key", "text", "distance", "weight"], () =>
-    reading.pairs.map(({ key, weight }) => [key, pieceText(key), reading.query - key, perCent(weight)])));
+  parts.table.replaceChildren(
+    asTable(`Keys of ${name}`, ["key", "text", "distance", "weight"], () =>
+      reading.pairs.map(({ key, weight }) => [
+        key,
+        pieceText(key),
+        reading.query - key,
+        perCent(weight),
+      ]),
+    ),
+  );
   shadeText(parts.text, reading, scale);
 }
 
@@ -111,21 +172,35 @@ function distanceText(query, key) {
 }
 
 function keyItem({ key, weight }, query) {
-  return make("li", {}, make("q", {}, pieceText(key)), ` ${perCent(weight)} `, make("span", { class: "soft" }, distanceText(query, key)));
+  return make(
+    "li",
+    {},
+    make("q", {}, pieceText(key)),
+    ` ${perCent(weight)} `,
+    make("span", { class: "soft" }, distanceText(query, key)),
+  );
 }
 
 function shadeText(box, reading, scale) {
   tokenElements().forEach((element, token) => {
     const hidden = report.kind === "decoder" && token > reading.query;
     const askable = element.classList.contains("askable");
-    const name = [askable ? "askable" : "", hidden ? "later" : "", token === reading.query ? "asked" : ""].filter(Boolean).join(" ");
+    const name = [
+      askable ? "askable" : "",
+      hidden ? "later" : "",
+      token === reading.query ? "asked" : "",
+    ]
+      .filter(Boolean)
+      .join(" ");
     if (element.className !== name) element.className = name;
     if (element.title) element.removeAttribute("title");
   });
-  reading.pairs.filter(({ weight }) => weight > 0).forEach(({ key, weight }) => {
-    tokens[key].classList.add("shade", `h${shadeOf(scale, weight)}`);
-    tokens[key].title = perCent(weight);
-  });
+  reading.pairs
+    .filter(({ weight }) => weight > 0)
+    .forEach(({ key, weight }) => {
+      tokens[key].classList.add("shade", `h${shadeOf(scale, weight)}`);
+      tokens[key].title = perCent(weight);
+    });
   keepInView(box, tokens[reading.query]);
 }
 
@@ -141,14 +216,32 @@ function keepInView(box, element) {
 function weightStrip(reading, scale) {
   const width = chartWidth();
   const across = (token) => 8 + ((token + 0.5) / report.tokens) * (width - 16);
-  const strokes = reading.pairs.filter(({ weight }) => weight > 0).map(({ key, weight }) =>
-    draw("line", { class: "weight", x1: across(key), x2: across(key), y1: 32, y2: 32 - 3 - 24 * Math.min(1, scale.share(weight)) }));
+  const strokes = reading.pairs
+    .filter(({ weight }) => weight > 0)
+    .map(({ key, weight }) =>
+      draw("line", {
+        class: "weight",
+        x1: across(key),
+        x2: across(key),
+        y1: 32,
+        y2: 32 - 3 - 24 * Math.min(1, scale.share(weight)),
+      }),
+    );
   const x = across(reading.query);
-  return draw("svg",
-    { class: "chart", viewBox: `0 0 ${width} 52`, width, height: 52, role: "img", "aria-label": "Where in the text the keys lie" },
+  return draw(
+    "svg",
+    {
+      class: "chart",
+      viewBox: `0 0 ${width} 52`,
+      width,
+      height: 52,
+      role: "img",
+      "aria-label": "Where in the text the keys lie",
+    },
     draw("line", { class: "grid", x1: 8, x2: width - 8, y1: 32, y2: 32 }),
     strokes,
     draw("path", { class: "pointer", d: `M${x} 33L${x + 4} 39L${x - 4} 39Z` }),
     draw("text", { x: 8, y: 49 }, "first token"),
-    draw("text", { x: width - 8, y: 49, "text-anchor": "end" }, "last token"));
+    draw("text", { x: width - 8, y: 49, "text-anchor": "end" }, "last token"),
+  );
 }

@@ -17,7 +17,8 @@ function show() {
   const name = here.view === "head" ? headName(here.layer, here.head) : here.view;
   document.title = `${name} · attention of ${report.model}`;
   document.getElementById("to-map").href = `#${mapAddress(figureNow())}`;
-  document.getElementById("to-head").href = `#${headAddress(view.head.layer, view.head.head, figureNow())}`;
+  document.getElementById("to-head").href =
+    `#${headAddress(view.head.layer, view.head.head, figureNow())}`;
   for (const one of ["overview", "map", "head"]) {
     const entry = document.getElementById(`to-${one}`);
     if (one === here.view) entry.setAttribute("aria-current", "page");
@@ -27,7 +28,8 @@ function show() {
 
 function focusShown() {
   const cell = focusNext === "cell" ? content.querySelector("td[tabindex='0']") : null;
-  const wanted = cell || (focusNext && document.getElementById(focusNext)) || content.querySelector("h1");
+  const wanted =
+    cell || (focusNext && document.getElementById(focusNext)) || content.querySelector("h1");
   focusNext = null;
   wanted.focus();
 }
@@ -52,8 +54,13 @@ function redrawKeepingFocus() {
 function follow() {
   const before = here;
   here = placeOf(addressNow(), figureNow());
-  if (here.view === "head" && here.query === null && before.view === "head") here.query = before.query;
-  const sameHead = before.view === "head" && here.view === "head" && before.layer === here.layer && before.head === here.head;
+  if (here.view === "head" && here.query === null && before.view === "head")
+    here.query = before.query;
+  const sameHead =
+    before.view === "head" &&
+    here.view === "head" &&
+    before.layer === here.layer &&
+    before.head === here.head;
   if (sameHead || (before.view === "map" && here.view === "map")) {
     redrawKeepingFocus();
     return;
