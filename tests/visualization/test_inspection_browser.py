@@ -72,7 +72,9 @@ def opened(only_page, address):
 
     yield open_page
     assert told == []
-    assert {url.partition("#")[0] for url in asked} - {"about:blank"} == {address}
+    files = {url.partition("#")[0] for url in asked} - {"about:blank"}
+    assert address in files
+    assert all(url.startswith("file:") and url.endswith(".html") for url in files)
 
 
 def heading(page):
@@ -308,6 +310,37 @@ def test_the_policy_stops_what_should_not_be_there(browser, address):
     context.close()
     assert set(stopped[0]) == {"script-src-elem", "img-src", "connect-src"}
     assert stopped[1]
+
+
+def bare_document(make_document):
+    """An encoder of one head on two tokens, about which almost nothing could be told."""
+    document = make_document(1, 1, 2, queries=2, keys=2)
+    document.update(kind="encoder", patterns=[], budgets=[], violations=["layer 0, head 0: ifq"])
+    head = document["by_head"][0][0]
+    head.update(tiles=None, splats=None, period=None, bottlenecks=[], stationary=[])
+    head.update(keys=[[1, 0], []], weights=[[0.5, 0.0], []], sensitivity=None)
+    head["profile"] = {"offsets": [-1, 0, 1], "mass": [0.25, 0.5, 0.25]}
+    for trial in head["trials"][1:]:
+        trial["error"] = None
+    return document
+
+
+def test_a_model_of_which_little_is_known_has_its_pages(opened, make_document, tmp_path):
+    path = tmp_path / "bare.html"
+    path.write_text(render_inspection(bare_document(make_document)), encoding="utf-8")
+    page = opened()
+    for place, text in [
+        ("", "1 figure outside the bounds of a law: layer 0, head 0: ifq."),
+        ("#map-entropy", "layer"),
+        ("#map-recommendation", "exact"),
+        ("#0-0@0", "1 ahead"),
+        ("#0-0@1", "the 0 heaviest keys told here hold 0 %; the 2 others share 100 %"),
+    ]:
+        page.goto("about:blank")
+        page.goto(path.as_uri() + place)
+        assert text in page.inner_text("main"), place
+    assert page.locator("svg .trial").count() == 1  # those without an error have no place
+    assert page.locator(".text .later").count() == 0  # an encoder sees all
 
 
 # Every piece of text in sight: its colour, and the ground that it stands on.
