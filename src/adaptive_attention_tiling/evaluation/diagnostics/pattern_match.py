@@ -19,12 +19,20 @@ from .placement_null import local_spread, non_increasing, tail_chance
 _LEAST_OFFSETS, _LEAST_PLACES = 32, 20
 # Places at which the pattern is so much itself again are no places of chance.
 _MOST_OVERLAP = 0.5
+# Rounds in which rows and offsets are brought to what the other leaves.
+_ROUNDS = 3
+# So many neighbouring offsets may stand out from the decay around them.
+_WIDEST_BAND = 4
 # A key that few rows see keeps more of what they give it.
 _LEAST_ROWS = 4
 
 
 class PatternMatch(NamedTuple):
-    """How well a head matches a pattern, nan where the text is too short to say."""
+    """How well a head matches a pattern.
+
+    All is nan where the text has fewer than 64 tokens; z and p_value are where the pattern is so
+    wide that fewer than 20 other places for it are among the offsets.
+    """
 
     score: float
     """Correlation in [-1, 1] of the pattern and the head's profile, its decay taken off."""
@@ -136,13 +144,22 @@ def _sums(
     inside = (at >= 0) & (at < rows.tokens)
     at = at.clamp(0, rows.tokens - 1)
     inside &= there.gather(1, at)
-    level = _standing(rows, there).gather(1, at) * inside
+    level = _leveled(_standing(rows, there).gather(1, at), inside)
     phase = rows.queries.remainder(period)
     zero = level.new_zeros(period, len(offsets))
     counts, sums, squares = (
         zero.index_add(0, phase, values) for values in (inside.to(level), level, level.square())
     )
     return counts, sums, squares
+
+
+def _leveled(level: Float[Tensor, "r n"], inside: Tensor) -> Float[Tensor, "r n"]:
+    """Levels whose rows are alike but for the offsets that they hold: far ones only late rows."""
+    level, many = level * inside, inside.sum(1, keepdim=True).clamp_min(1)
+    for _ in range(_ROUNDS):
+        profile = level.sum(0) / inside.sum(0).clamp_min(1)
+        level = (level - ((level - profile) * inside).sum(1, keepdim=True) / many) * inside
+    return level
 
 
 def _decay(
@@ -155,6 +172,9 @@ def _decay(
     lift = weights - weights.median()
     lift = lift.gather(0, lift.abs().argmax(0, keepdim=True))[0]
     side = torch.where(lift.abs() > lift.abs().max() / 2, lift.sign(), 0).long()
+    # Across a wide stretch the decay before it, or after, says little.
+    run = side.diff(prepend=side[:1]).ne(0).long().cumsum(0)
+    side = torch.where(run.bincount()[run] > _WIDEST_BAND, 0, side)
     size = int(distance.max()) + 1
 
     def at(values: Tensor) -> Tensor:
@@ -199,7 +219,8 @@ def _placed(
     apart[:, 0] = 1
     places = (apart[:, 1:] > 1 - _MOST_OVERLAP).all(0).nonzero()[:, 0] + 1
     score = float(best / b.norm().clamp_min(1e-300))
-    if len(places) < _LEAST_PLACES:
+    lobe = 2 * int((overlap[0].square() > _MOST_OVERLAP).long().cumprod(0).sum()) - 1
+    if min(len(places), a.shape[1] / lobe) < _LEAST_PLACES:
         return PatternMatch(score, math.nan, math.nan, phase)
     chance = (null / apart.sqrt())[:, places].amax(0)
     z = float((best - chance.mean()) / chance.std())
