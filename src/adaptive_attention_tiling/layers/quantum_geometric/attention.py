@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import dropout
+from torch.nn.functional import dropout, pad
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, UnsupportedError
 from ...mathematics.geometry.normal_coordinates import klein_point
-from ...ops.fidelity_attention import FidelityKernel, fidelity_attention
-from ...ops.quantum_geometric import PatternFlow, RouteShares, quantum_geometric_attention
+from ...ops.arguments import check_tensors
+from ...ops.fidelity_attention import fidelity_attention
+from ...ops.quantum_geometric import (
+    AttentionFlowMetrics,
+    RouteShares,
+    TilePatterns,
+    measured_flow,
+    quantum_geometric_attention,
+    tile_patterns,
+)
+from ...ops.quantum_geometric.pattern_flow import check_patterns, longest_step
 from ..mask import Visibility, read_mask, refuse_scores
-from ..mixer import AbstractMixer, attend_by, check_tokens
+from ..mixer import AbstractMixer, MixerState, attend_by, check_tokens
 from ..projections import ProjectionConfig
+from .attention_state import AttentionState
 from .config import QuantumGeometricAttentionConfig
+from .metrics import (
+    AttentionMetrics,
+    flow_quality,
+    key_curvature,
+    mean_radius,
+    pattern_metrics,
+)
 from .parts import FlowSteps, LocalHeights, TileRoutes
-
-
-class AttentionState(NamedTuple):
-    """Queries and keys as points and as states, and what keys weigh.
-
-    Attributes:
-        query_points, key_points: tangents at the origin, [B, H, T, n] and [B, G, T, n]; the points
-            are exp_0 of them (flat: themselves).
-        query, key: amplitudes of states, of any norm [B, H, T, m] and [B, G, T, m].
-        value: [B, G, T, E].
-        gate: log weights of keys [B, G, T], or None without heights.
-        heights: h_v [B, G, T, r], or None.
-        flow, routes: as `quantum_geometric_attention` takes them, or None.
-        padding: True for tokens [B, T], or None where all are.
-    """
-
-    query_points: Tensor
-    key_points: Tensor
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    gate: Tensor | None
-    heights: Tensor | None
-    flow: PatternFlow | None
-    routes: RouteShares | None
-    padding: Tensor | None
-
-    def unit_states(self) -> tuple[Tensor, Tensor]:
-        """|psi> of queries and keys: amplitudes of norm 1."""
-        kernel = FidelityKernel(self.key.shape[-1], False, 0.0)
-        return kernel.states(self.query), kernel.states(self.key)
 
 
 class QuantumGeometricAttention(AbstractMixer):
@@ -107,6 +93,8 @@ class QuantumGeometricAttention(AbstractMixer):
         self.heights: LocalHeights | None = None
         self.flow: FlowSteps | None = None
         self.routes: TileRoutes | None = None
+        self._metrics: dict[str, float] = {}
+        self._measures = False
         if motive_rank:
             self.heights = LocalHeights(self.width, groups, motive_rank)
         if num_layers:
@@ -119,6 +107,180 @@ class QuantumGeometricAttention(AbstractMixer):
         """The mixer that a config describes."""
         return cls(**vars(config))
 
+    def forward(
+        self,
+        x: Float[Tensor, "B T C"],
+        mask: Tensor | None = None,
+        return_metrics: bool = False,
+        *,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = True,
+        state: MixerState | None = None,
+        return_state: bool = False,
+    ) -> Any:
+        """As every mixer's; `mask` is another name of `attn_mask`.
+
+        With `return_metrics`, of texts from their start, also what `get_metrics` tells: the last of
+        what is returned.
+        """
+        if mask is not None and attn_mask is not None:
+            raise ArgumentError(
+                "mask", "a mask beside attn_mask", "one of the two", "they mean the same"
+            )
+        if return_metrics and state is not None:
+            raise ArgumentError(
+                "return_metrics", "True with a state", "texts from their start",
+                "pass the whole text at once",
+            )  # fmt: skip
+        self._measures = return_metrics
+        out = super().forward(
+            x,
+            attn_mask=mask if attn_mask is None else attn_mask,
+            is_causal=is_causal,
+            state=state,
+            return_state=return_state,
+        )
+        if not return_metrics:
+            return out
+        return (*out, self.get_metrics()) if return_state else (out, self.get_metrics())
+
+    def get_metrics(self) -> dict[str, float]:
+        """Figures of the last call with `return_metrics`, means over tokens and heads.
+
+        - ifq: `information_flow_quality` of the first tiles, in [0, 1].
+        - entropy: of a row within its own tile, in nats, in [0, log tile_size].
+        - far_share: of other tiles in what a row weighs, in [0, 1].
+        - curvature: of the graph of near keys, in (-2, 2]; NaN where no tile has two.
+        - radius: distance of keys from the origin, >= 0.
+        - height: mean h_v, >= 0; with heights only.
+        - energy_first, energy_last: of rows before and after the flow, last <= first; with a flow
+          only.
+        """
+        return dict(self._metrics)
+
+    @torch.no_grad()
+    def _measured(self, prepared: AttentionState, is_causal: bool) -> dict[str, float]:
+        patterns = self._patterns(prepared, is_causal)
+        metrics, live = pattern_metrics(patterns), prepared.live()
+        config, points = self.config, prepared.key_points
+        found = {
+            "ifq": flow_quality(patterns, prepared.value, live),
+            "entropy": metrics.mean(metrics.entropy),
+            "far_share": metrics.mean(metrics.far_share),
+            "curvature": key_curvature(
+                points / config.radius, live, config.tile_size, is_hyperbolic=config.is_hyperbolic
+            ),
+            "radius": mean_radius(points, live),
+        }
+        if prepared.heights is not None:
+            found["height"] = float(prepared.heights.transpose(1, 2)[live].mean())
+        if patterns.flow is not None:
+            energy = patterns.flow.energy
+            found["energy_first"] = metrics.mean(energy[0])
+            found["energy_last"] = metrics.mean(energy[-1])
+        return found
+
+    def _patterns(self, prepared: AttentionState, is_causal: bool) -> TilePatterns:
+        return tile_patterns(
+            prepared.query,
+            prepared.key,
+            tile_size=self.config.tile_size,
+            is_causal=is_causal,
+            gate=prepared.gate,
+            points=prepared.key_points,
+            flow=prepared.flow,
+            routes=prepared.routes,
+            key_padding_mask=prepared.padding,
+            background=self.config.background,
+        )
+
+    def compute_attention_patterns(
+        self,
+        query: Float[Tensor, "B H T m"],
+        key: Float[Tensor, "B G T m"],
+        value: Float[Tensor, "B G T E"],
+        scale: float = 1.0,
+        *,
+        gate: Float[Tensor, "B G T"] | None = None,
+        routes: RouteShares | None = None,
+        padding: Bool[Tensor, "B T"] | None = None,
+        is_causal: bool = True,
+    ) -> tuple[Float[Tensor, "B H n b b"], AttentionMetrics]:
+        """Weights of own-tile keys before the flow, and how they lie beside those of other tiles.
+
+            W_ij = scale (|<psi(q_i)|psi(k_j)>|^2 + background) exp(gate_j)
+
+        Args:
+            query, key, value: as `prepare_attention_state` gives them; so are gate, routes and
+                padding.
+            scale: factor on own-tile weights against those of other tiles; 1 in `forward`.
+        """
+        check_tensors(query, key, value, enable_gqa=True)
+        patterns = tile_patterns(
+            query,
+            key,
+            tile_size=self.config.tile_size,
+            is_causal=is_causal,
+            gate=gate,
+            routes=routes,
+            key_padding_mask=padding,
+            background=self.config.background,
+            near=scale,
+        )
+        return patterns.after, pattern_metrics(patterns)
+
+    def tile_metric(self, points: Float[Tensor, "B G T n"]) -> Float[Tensor, "B G n b b"]:
+        """Conductances between the keys of each tile, as the flow takes them.
+
+            C_jl = exp(-d(k_j, k_l)^2 / (2 sigma^2)), and 0 where the last tile has no token
+
+        Args:
+            points: `key_points` of a text without padding.
+
+        Raises:
+            UnsupportedError: a layer without a flow, which measures no distances.
+        """
+        if self.flow is None:
+            raise UnsupportedError(
+                "tile_metric: there is no flow. Fix: build the layer with num_layers=1 or more."
+            )
+        flow, size = self.flow(self._radius), self.config.tile_size
+        missing = -points.shape[2] % size
+        tiles = pad(points, (0, 0, 0, missing)).unflatten(2, (-1, size))
+        live = torch.arange(points.shape[2] + missing, device=points.device) < points.shape[2]
+        alive = live.view(-1, size)
+        conductance: Tensor = flow.conductance(tiles)
+        return conductance * (alive[:, :, None] & alive[:, None])
+
+    def geometric_attention_flow(
+        self,
+        patterns: Float[Tensor, "B H n b b"],
+        metric: Float[Tensor, "B G n b b"],
+        *,
+        is_causal: bool = True,
+    ) -> tuple[Float[Tensor, "B H n b b"], AttentionFlowMetrics]:
+        """`num_layers` steps of the heat flow of `flow_patterns`; the identity if there are none.
+
+        The energy of no row rises at any step, its sum stays, and so does causality.
+
+        Args:
+            patterns: weights >= 0 of own-tile keys, 0 above the diagonal if causal.
+            metric: conductances in [0, 1], of each head or each key head; see `tile_metric`.
+        """
+        heads = self.config.projection.heads
+        check_patterns(patterns, metric, heads)
+        metric = metric.repeat_interleave(heads // metric.shape[1], 1)
+        if self.flow is None:
+            steps = patterns.new_zeros(0, heads, 1, 1, 1)
+        else:
+            rates = self.flow(None).rates.to(patterns)
+            steps = rates[..., None, None, None] * longest_step(patterns.shape[-1])
+        return measured_flow(patterns, metric, steps, is_causal=is_causal)
+
+    @property
+    def _radius(self) -> float | None:
+        return self.config.radius if self.config.is_hyperbolic else None
+
     def attend(
         self,
         x: Tensor,
@@ -130,6 +292,8 @@ class QuantumGeometricAttention(AbstractMixer):
     ) -> tuple[Float[Tensor, "B H T E"], Any]:
         refuse_scores(mask, type(self).__name__)
         prepared = self._prepared(x, heads, mask.padding)
+        if self._measures:
+            self._metrics = self._measured(prepared, mask.is_causal)
         out, after = self._read(prepared, mask.is_causal, past, return_state=return_state)
         return dropout(out.to(x.dtype), self.config.dropout, self.training), after
 
@@ -150,7 +314,6 @@ class QuantumGeometricAttention(AbstractMixer):
         query, key, value = (head.to(work) for head in heads)
         heights = None if self.heights is None else self.heights.heights(x)
         gate = None if self.heights is None or heights is None else self.heights(heights)
-        radius = self.config.radius if self.config.is_hyperbolic else None
         return AttentionState(
             query,
             key,
@@ -159,7 +322,7 @@ class QuantumGeometricAttention(AbstractMixer):
             value,
             gate,
             heights,
-            None if self.flow is None else self.flow(radius),
+            None if self.flow is None else self.flow(self._radius),
             None if self.routes is None else self.routes(x),
             padding,
         )

@@ -128,24 +128,34 @@ def longest_step(tile_size: int) -> float:
     return 1 / max(1, tile_size - 1)
 
 
-def check_patterns(patterns: Tensor, metric: Tensor) -> None:
-    """Raise unless these are square patterns and conductances in [0, 1] between their keys."""
-    if patterns.dim() < 2 or patterns.shape[-1] != patterns.shape[-2]:
+def check_patterns(patterns: Tensor, metric: Tensor, heads: int) -> None:
+    """Raise unless these are patterns [B, H, n, b, b] and conductances in [0, 1] of their keys."""
+    if (
+        patterns.dim() != 5
+        or patterns.shape[1] != heads
+        or patterns.shape[-1] != patterns.shape[-2]
+    ):
         raise ArgumentError(
-            "patterns", f"shape {list(patterns.shape)}", "[*, b, b]", "pass patterns of whole tiles"
+            "patterns",
+            f"shape {list(patterns.shape)}",
+            f"[B, {heads}, n, b, b]",
+            "pass what compute_attention_patterns returned",
         )
-    if metric.shape[-2:] != patterns.shape[-2:]:
+    batch, _, *tiles = patterns.shape
+    fits = metric.dim() == 5 and metric.shape[0] == batch and list(metric.shape[2:]) == tiles
+    if not fits or metric.shape[1] == 0 or heads % metric.shape[1]:
         raise ArgumentError(
             "metric",
             f"shape {list(metric.shape)}",
-            f"[*, {patterns.shape[-1]}, {patterns.shape[-1]}] as patterns have",
-            "pass the conductances of the same keys",
+            f"{[batch, 'G', *tiles]} with G a divisor of {heads}",
+            "pass the conductances of the same tiles",
         )
-    if torch.compiler.is_compiling():
-        return
-    if not bool(((metric >= 0) & (metric <= 1)).all()):
+    if not torch.compiler.is_compiling() and not bool(((metric >= 0) & (metric <= 1)).all()):
         raise ArgumentError(
-            "metric", "entries outside of [0, 1]", "conductances", "pass exp(-d^2 / (2 sigma^2))"
+            "metric",
+            f"entries from {float(metric.min()):.3g} to {float(metric.max()):.3g}",
+            "conductances in [0, 1]",
+            "pass exp(-d^2 / (2 sigma^2)) of distances d",
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -70,15 +72,8 @@ def _scan(reader: BlockReader, tokens: Tokens, sums: Tensor) -> tuple[Tensor, Te
         (before,) = carry
         return (with_leaves.read(block, before),), (before + with_leaves.absorb(block),)
 
-    if not torch.compiler.is_compiling():
-        (out,), (sums,) = chunk_scan(step, parameters, (sums,), inputs, chunk=reader.super_block)
-        return out, sums
-    parts = []
-    for start in range(0, tokens.length, reader.super_block):
-        pieces = tuple(t[..., start : start + reader.super_block, :] for t in inputs)
-        (part,), (sums,) = step(parameters, (sums,), pieces)
-        parts.append(part)
-    return torch.cat(parts, 2), sums
+    (out,), (sums,) = chunk_scan(step, parameters, (sums,), inputs, chunk=reader.super_block)
+    return out, sums
 
 
 def _with_parameters(reader: BlockReader, parameters: tuple[Tensor, ...]) -> BlockReader:
@@ -86,13 +81,7 @@ def _with_parameters(reader: BlockReader, parameters: tuple[Tensor, ...]) -> Blo
         return reader
     rates, width = parameters
     flow = PatternFlow(rates=rates, width=width, radius=reader.flow.radius)
-    return BlockReader(
-        kernel=reader.kernel,
-        tile_size=reader.tile_size,
-        is_causal=reader.is_causal,
-        near=reader.near,
-        flow=flow,
-    )
+    return replace(reader, flow=flow)
 
 
 def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:

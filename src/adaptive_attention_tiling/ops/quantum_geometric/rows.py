@@ -87,7 +87,7 @@ def whole_tiles(reader: BlockReader, heads: Heads, live: Tensor, *, everywhere: 
     missing = -heads.key.shape[2] % reader.tile_size
     alive = live[:, None, :, None]
     weight = torch.where(alive, heads.gate, -torch.inf).exp()
-    value = torch.cat([heads.value, torch.ones_like(heads.value[..., :1])], -1)
+    value = torch.cat([heads.value, torch.ones_like(heads.key[..., :1])], -1)
     states = reader.kernel.states
     tokens = Tokens(
         states(heads.query),
