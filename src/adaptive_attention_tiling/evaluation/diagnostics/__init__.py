@@ -18,7 +18,10 @@ from .head_quality import head_quality
 from .head_reach import HeadReach, head_reach
 from .head_structure import CurvatureSummary, HeadStructure, curvature_summary, head_structure
 from .key_bits import KeyBits, fixed_point_keys, key_bits
+from .mixer_features import FeaturePair, mixer_features
+from .mixer_fits import MixerFit, fit_to_rows, mixer_fits
 from .pattern_match import MatchingHead, PatternMatch, match_pattern, matching_heads
+from .pattern_response import PatternResponse, pattern_response
 from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
 from .shuffled_graph import shuffled_graph
 
@@ -31,6 +34,7 @@ __all__ = [
     "AttentionRows",
     "AttentionSink",
     "CurvatureSummary",
+    "FeaturePair",
     "Figure",
     "HeadChain",
     "HeadCompressibility",
@@ -43,9 +47,11 @@ __all__ = [
     "MaskMass",
     "MatchingHead",
     "MatrixPattern",
+    "MixerFit",
     "OffsetPattern",
     "Pattern",
     "PatternMatch",
+    "PatternResponse",
     "attention_at",
     "attention_graph",
     "attention_lattice",
@@ -56,6 +62,7 @@ __all__ = [
     "find_bridges",
     "find_communities",
     "find_sinks",
+    "fit_to_rows",
     "fixed_point_keys",
     "head_chain",
     "head_compressibility",
@@ -69,7 +76,10 @@ __all__ = [
     "link_loads",
     "match_pattern",
     "matching_heads",
+    "mixer_features",
+    "mixer_fits",
     "one_of_each_stretch",
     "parse_pattern",
+    "pattern_response",
     "shuffled_graph",
 ]
