@@ -9,9 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import ArgumentError
-from ...mathematics.dynamics import modularity
 from ...mathematics.graph import Graph
-from .shuffled_graph import shuffled_graph
+from .shuffled_graph import octaves, shuffled_graph
 
 _MOST_NODES = 2048
 
@@ -22,22 +21,24 @@ class AttentionCommunities(NamedTuple):
     parts: Int[Tensor, " n"]
     """The part of each token, from 0; -1 of tokens without links."""
     modularity: float
-    """Of these parts."""
+    """Share of the weight inside the parts beyond what degrees and distances bring there."""
     z: float
-    """The same in standard deviations of shuffled graphs."""
+    """Leading eigenvalue, in standard deviations of those of shuffled graphs."""
     p_value: float
-    """Chance of so high a modularity in them; no less than 1 / (shuffles + 1)."""
+    """Chance of one as large in them; no less than 1 / (shuffles + 1)."""
 
 
 def find_communities(
     graph: Graph, *, shuffles: int = 99, generator: torch.Generator | None = None
 ) -> AttentionCommunities:
-    """Parts of high modularity, each halved along the leading eigenvector while that helps.
+    """Parts that links keep to, each halved along the leading eigenvector while that helps.
 
-        B = W - d d^T / sum d,        B_part - diag(its row sums),        parts by sign
+        B_ij = W_ij - d_i d_j f(|i - j|),        f(b) = sum_b W_ij / sum_b d_i d_j
+        Q = sum over pairs in one part of B_ij / sum W
 
-    with W the weights and d their sums at each node. The null parts shuffled graphs in the same
-    way, so neither links that fall off with distance nor hubs are communities; see
+    with W the weights, d their sums at each node and the sums over pairs in an octave b of
+    distances. So neighbours are no community for being near. The largest eigenvalue of B, over the
+    weight, is compared with those of shuffled graphs, which keep distances and hubs; see
     `shuffled_graph`.
 
     Args:
@@ -45,13 +46,20 @@ def find_communities(
         shuffles: graphs of the null, >= 1.
         generator: of the shuffles, on the CPU; by default a new one with seed 0.
 
-    Newman, Modularity and community structure in networks (2006), equations 3 to 6.
+    Newman, Modularity and community structure in networks (2006), equations 3 to 6; Expert et al.,
+    Uncovering space-independent communities in spatial networks (2011), equation 4.
     """
     check_graph(graph, shuffles)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    parts, quality = _parted(graph)
-    null = torch.tensor([_parted(shuffled_graph(graph, generator))[1] for _ in range(shuffles)])
-    return AttentionCommunities(parts, quality, *against(quality, null))
+    parts = torch.full((graph.nodes,), -1, device=graph.edges.device)
+    linked = graph.degrees().nonzero()[:, 0]
+    if not len(linked):
+        return AttentionCommunities(parts, 0.0, 0.0, 1.0)
+    matrix = _beyond_distance(graph)
+    parts[linked] = _parted(matrix[linked][:, linked])
+    quality = float(matrix[(parts[:, None] == parts) & (parts >= 0)].sum())
+    null = torch.stack([_leading(shuffled_graph(graph, generator)) for _ in range(shuffles)])
+    return AttentionCommunities(parts, quality, *against(float(_leading(graph)), null))
 
 
 def check_graph(graph: Graph, shuffles: int) -> None:
@@ -71,24 +79,37 @@ def against(value: float, null: Float[Tensor, " n"]) -> tuple[float, float]:
     return z, (1 + int((null >= value).sum())) / (1 + len(null))
 
 
-def _parted(graph: Graph) -> tuple[Int[Tensor, " n"], float]:
-    parts = torch.full((graph.nodes,), -1, device=graph.edges.device)
-    linked = graph.degrees().nonzero()[:, 0]
-    if not len(linked):
-        return parts, 0.0
-    weights = graph.adjacency().detach().double()[linked][:, linked]
+def _beyond_distance(graph: Graph) -> Float[Tensor, "n n"]:
+    """B / sum W."""
+    weights = graph.adjacency().detach().double()
     total = weights.sum(0)
-    matrix = weights - torch.outer(total, total) / total.sum()
-    todo, names = [torch.arange(len(linked), device=linked.device)], 0
+    place = torch.arange(graph.nodes, device=total.device)
+    bins = octaves((place[:, None] - place).abs()) + 1
+    product = torch.outer(total, total)
+    zero = total.new_zeros(int(bins.max()) + 1)
+    here = zero.index_add(0, bins.flatten(), weights.flatten())
+    due = zero.index_add(0, bins.flatten(), product.flatten())
+    expected = product * (here / due.clamp_min(torch.finfo(due.dtype).tiny))[bins]
+    return (weights - expected) / weights.sum()
+
+
+def _leading(graph: Graph) -> Float[Tensor, ""]:
+    found: Tensor = torch.linalg.eigvalsh(_beyond_distance(graph))[-1]
+    return found
+
+
+def _parted(matrix: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:
+    parts = torch.zeros(len(matrix), dtype=torch.int64, device=matrix.device)
+    todo, names = [torch.arange(len(matrix), device=matrix.device)], 0
     while todo:
         members = todo.pop()
         halves = _halves(matrix[members][:, members])
         if halves is None:
-            parts[linked[members]] = names
+            parts[members] = names
             names += 1
         else:
             todo += [members[~halves], members[halves]]
-    return parts, float(modularity(graph, parts))
+    return parts
 
 
 def _halves(matrix: Float[Tensor, "n n"]) -> Tensor | None:

@@ -13,6 +13,8 @@ from .attention_rows import AttentionRows
 
 # Keys that fewer rows see have no mean to speak of; fewer keys, no spread.
 _LEAST_ROWS, _LEAST_KEYS = 8, 16
+# Shares of equal attention below are alike: what nobody attends to is no matter of degree.
+_LEAST_LEVEL = 1e-4
 # Normal deviates per median of their absolute values.
 _MEDIAN_TO_DEVIATION = 1.4826
 
@@ -32,9 +34,9 @@ class AttentionSink(NamedTuple):
 def find_sinks(rows: AttentionRows, *, level: float = 0.01) -> list[AttentionSink]:
     """Keys that get more from all rows than keys at like distances do, the clearest first.
 
-    With x_ij = log(1 + n_i a_ij), n_i the keys that row i sees, less the mean of all pairs about
-    as far apart (so that nearness is no merit), a key's mean m_j over the c_j rows that see it is
-    compared with those of all keys:
+    With x_ij = log(n_i a_ij), n_i the keys that row i sees, less the mean of all pairs about as
+    far apart (so that nearness is no merit) and that of the row, a key's mean m_j over the c_j rows
+    that see it is compared with those of all keys:
 
         z_j = (m_j - median m) / sqrt(tau^2 + sigma^2 / c_j)
 
@@ -69,15 +71,16 @@ def find_sinks(rows: AttentionRows, *, level: float = 0.01) -> list[AttentionSin
 
 
 def _beyond_distance(rows: AttentionRows, there: Tensor) -> Float[Tensor, "r T"]:
-    """log(1 + n a) less its mean over pairs whose distances are within half an octave."""
-    level = (rows.weights * rows.seen[:, None]).log1p()
+    """log(n a) less its mean over pairs whose distances are within half an octave, and the row."""
+    level = (rows.weights * rows.seen[:, None]).clamp_min(_LEAST_LEVEL).log()
     keys = torch.arange(rows.tokens, device=level.device)
     bins = (2 * (rows.queries[:, None] - keys).abs().double().add(1).log2()).long()
     size = int(bins.max()) + 1
     pairs = bins[there]
     total = level.new_zeros(size).index_add(0, pairs, level[there])
     many = torch.bincount(pairs, minlength=size).clamp_min(1)
-    return (level - (total / many)[bins]) * there
+    level = (level - (total / many)[bins]) * there
+    return (level - level.sum(1, keepdim=True) / rows.seen[:, None]) * there
 
 
 def _deviations(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from ...mathematics.graph import Graph
@@ -25,8 +26,8 @@ def shuffled_graph(graph: Graph, generator: torch.Generator) -> Graph:
     flip = torch.rand(len(edges), generator=generator) < 0.5
     kept, other = torch.where(flip[:, None], edges.flip(1), edges).unbind(1)
     nodes = torch.arange(graph.nodes)
-    octave = _octaves((kept[:, None] - nodes).abs())
-    chances = graph.degrees().cpu().double() * (octave == _octaves((kept - other).abs())[:, None])
+    octave = octaves((kept[:, None] - nodes).abs())
+    chances = graph.degrees().cpu().double() * (octave == octaves((kept - other).abs())[:, None])
     drawn = chances.multinomial(1, generator=generator)[:, 0]
     pairs, index = torch.stack([kept, drawn], 1).sort(1).values.unique(dim=0, return_inverse=True)
     weights = graph.weights.new_zeros(len(pairs))
@@ -34,6 +35,6 @@ def shuffled_graph(graph: Graph, generator: torch.Generator) -> Graph:
     return Graph(graph.nodes, pairs.to(graph.edges.device), weights)
 
 
-def _octaves(distance: Tensor) -> Tensor:
+def octaves(distance: Int[Tensor, "*b"]) -> Int[Tensor, "*b"]:
     """floor(log2 d), and -1 for d = 0."""
     return distance.double().clamp_min(0.5).log2().floor().long()
