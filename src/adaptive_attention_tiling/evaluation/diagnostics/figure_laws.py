@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .figures import FIGURES, Figure
+from .figure import Figure
+from .figures import FIGURES
 
 _ROUNDING = 1e-9
 _PARTS = ("pattern_stability", "cross_tile_flow", "edge_utilization", "information_density")

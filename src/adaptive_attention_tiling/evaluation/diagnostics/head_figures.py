@@ -13,7 +13,7 @@ from ...errors import ArgumentError
 from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_rows, one_of_each_stretch
 from .compressibility import head_compressibility
-from .figures import BLOCKS, GRAPH_TOKENS
+from .figure import BLOCKS, GRAPH_TOKENS
 from .head_chain import HeadChain, head_chain
 from .head_entropy import head_entropy
 from .head_quality import head_quality
