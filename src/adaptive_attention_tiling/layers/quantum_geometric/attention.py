@@ -16,7 +16,6 @@ from ...ops.fidelity_attention import fidelity_attention
 from ...ops.quantum_geometric import (
     AttentionFlowMetrics,
     RouteShares,
-    TilePatterns,
     measured_flow,
     quantum_geometric_attention,
     tile_patterns,
@@ -26,14 +25,8 @@ from ..mask import Visibility, read_mask, refuse_scores
 from ..mixer import AbstractMixer, MixerState, attend_by, check_tokens
 from ..projections import ProjectionConfig
 from .attention_state import AttentionState
-from .config import QuantumGeometricAttentionConfig
-from .metrics import (
-    AttentionMetrics,
-    flow_quality,
-    key_curvature,
-    mean_radius,
-    pattern_metrics,
-)
+from .config import QuantumGeometricAttentionConfig, named_projection
+from .metrics import AttentionMetrics, pattern_metrics, text_metrics
 from .parts import FlowSteps, LocalHeights, TileRoutes
 
 
@@ -79,7 +72,7 @@ class QuantumGeometricAttention(AbstractMixer):
         **settings: Any,
     ) -> None:
         config = QuantumGeometricAttentionConfig(
-            projection=_projection(hidden_dim, num_heads, projection),
+            projection=named_projection(hidden_dim, num_heads, projection),
             dropout=dropout,
             motive_rank=motive_rank,
             manifold_dim=manifold_dim,
@@ -157,42 +150,6 @@ class QuantumGeometricAttention(AbstractMixer):
           only.
         """
         return dict(self._metrics)
-
-    @torch.no_grad()
-    def _measured(self, prepared: AttentionState, is_causal: bool) -> dict[str, float]:
-        patterns = self._patterns(prepared, is_causal)
-        metrics, live = pattern_metrics(patterns), prepared.live()
-        config, points = self.config, prepared.key_points
-        found = {
-            "ifq": flow_quality(patterns, prepared.value, live),
-            "entropy": metrics.mean(metrics.entropy),
-            "far_share": metrics.mean(metrics.far_share),
-            "curvature": key_curvature(
-                points / config.radius, live, config.tile_size, is_hyperbolic=config.is_hyperbolic
-            ),
-            "radius": mean_radius(points, live),
-        }
-        if prepared.heights is not None:
-            found["height"] = float(prepared.heights.transpose(1, 2)[live].mean())
-        if patterns.flow is not None:
-            energy = patterns.flow.energy
-            found["energy_first"] = metrics.mean(energy[0])
-            found["energy_last"] = metrics.mean(energy[-1])
-        return found
-
-    def _patterns(self, prepared: AttentionState, is_causal: bool) -> TilePatterns:
-        return tile_patterns(
-            prepared.query,
-            prepared.key,
-            tile_size=self.config.tile_size,
-            is_causal=is_causal,
-            gate=prepared.gate,
-            points=prepared.key_points,
-            flow=prepared.flow,
-            routes=prepared.routes,
-            key_padding_mask=prepared.padding,
-            background=self.config.background,
-        )
 
     def compute_attention_patterns(
         self,
@@ -293,7 +250,7 @@ class QuantumGeometricAttention(AbstractMixer):
         refuse_scores(mask, type(self).__name__)
         prepared = self._prepared(x, heads, mask.padding)
         if self._measures:
-            self._metrics = self._measured(prepared, mask.is_causal)
+            self._metrics = text_metrics(prepared, self.config, mask.is_causal)
         out, after = self._read(prepared, mask.is_causal, past, return_state=return_state)
         return dropout(out.to(x.dtype), self.config.dropout, self.training), after
 
@@ -363,18 +320,3 @@ class QuantumGeometricAttention(AbstractMixer):
             return_state=return_state,
             background=self.config.background,
         )
-
-
-def _projection(
-    width: int | None, heads: int | None, given: ProjectionConfig | None
-) -> ProjectionConfig:
-    if given is not None and (width, heads) == (None, None):
-        return given
-    if given is not None or width is None or heads is None:
-        raise ArgumentError(
-            "projection",
-            f"projection {given}, hidden_dim {width}, num_heads {heads}",
-            "either a projection, or hidden_dim and num_heads",
-            "pass hidden_dim=256, num_heads=4",
-        )
-    return ProjectionConfig(width=width, heads=heads)

@@ -15,9 +15,11 @@ from ...mathematics.geometry.normal_coordinates import (
 )
 from ...mathematics.graph import Graph
 from ...mathematics.linalg import safe_norm
-from ...ops.quantum_geometric import TilePatterns
+from ...ops.quantum_geometric import TilePatterns, tile_patterns
 from ...tiling import entropy_of_probabilities
 from ...tiling.quality import information_flow_quality, tile_distributions
+from .attention_state import AttentionState
+from .config import QuantumGeometricAttentionConfig
 
 _TILES = 8  # of each text, from its start, that quality and curvature look at
 _NEAREST = 3  # keys that a key is joined to
@@ -57,6 +59,40 @@ def pattern_metrics(patterns: TilePatterns) -> AttentionMetrics:
     return AttentionMetrics(
         torch.where(near > 0, entropy, 0.0), near, torch.maximum(patterns.mass, near), patterns.live
     )
+
+
+@torch.no_grad()
+def text_metrics(
+    prepared: AttentionState, config: QuantumGeometricAttentionConfig, is_causal: bool
+) -> dict[str, float]:
+    """The figures that `QuantumGeometricAttention.get_metrics` names."""
+    patterns = tile_patterns(
+        prepared.query,
+        prepared.key,
+        tile_size=config.tile_size,
+        is_causal=is_causal,
+        gate=prepared.gate,
+        points=prepared.key_points,
+        flow=prepared.flow,
+        routes=prepared.routes,
+        key_padding_mask=prepared.padding,
+        background=config.background,
+    )
+    metrics, live, points = pattern_metrics(patterns), prepared.live(), prepared.key_points
+    unit, hyperbolic = points / config.radius, config.is_hyperbolic
+    found = {
+        "ifq": flow_quality(patterns, prepared.value, live),
+        "entropy": metrics.mean(metrics.entropy),
+        "far_share": metrics.mean(metrics.far_share),
+        "curvature": key_curvature(unit, live, config.tile_size, is_hyperbolic=hyperbolic),
+        "radius": mean_radius(points, live),
+    }
+    if prepared.heights is not None:
+        found["height"] = float(prepared.heights.transpose(1, 2)[live].mean())
+    if patterns.flow is not None:
+        found["energy_first"] = metrics.mean(patterns.flow.energy[0])
+        found["energy_last"] = metrics.mean(patterns.flow.energy[-1])
+    return found
 
 
 def flow_quality(patterns: TilePatterns, value: Float[Tensor, "B G T E"], live: Tensor) -> float:
