@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -107,6 +108,25 @@ def test_every_place_has_its_page(opened):
         )
         assert page.get_attribute("nav [aria-current=page]", "href").startswith("#")
         assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_what_was_found_is_told_in_words(opened, document):
+    page = opened()
+    found = page.inner_text(".findings >> nth=0")
+    assert "2 heads attend at a fixed stride; the clearest, layer 0, head 0, every 8" in found
+    assert "is matched by 2 heads, most surely by layer 1, head 1." in found
+    entropy = next(line for line in found.splitlines() if line.startswith("entropy"))
+    assert "least in layer 0, head 0 (0), most in layer 3, head 2 (4.39)" in entropy
+    assert entropy.endswith("; it rises towards later layers.")
+    assert "Every figure of every head lies within the bounds that its law gives." in found
+    told = page.inner_text(".findings >> nth=1").splitlines()[0]
+    budget = document["budgets"][0]
+    counts = Counter(option for row in budget["choice"] for option in row)
+    for option, count in counts.items():
+        assert f"{count} {document['options'][option]['name'].strip()}" in told.replace("  ", " ")
+    assert told.startswith("At 10 % of the cost of exact attention the heads take: ")
+    assert "Predicted cost 9.9 %, predicted harm 0.1 nats per token." in told
+    assert page.locator(".budgets tr >> nth=1").locator(".bar > span").count() == len(counts)
 
 
 ADDRESSES = [

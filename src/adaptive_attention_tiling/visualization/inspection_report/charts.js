@@ -1,7 +1,11 @@
 // Charts as drawings: axes, lines, bars, points. All are drawn for the width that there is.
 const EDGE = { left: 50, right: 14, top: 10, bottom: 40 };
 
-const chartWidth = () => Math.max(240, Math.min(520, document.documentElement.clientWidth - 44));
+// As wide as a column of the page: two columns where both have 20rem and a gap between them.
+function chartWidth() {
+  const inside = Math.min(document.documentElement.clientWidth, 992) - 32;
+  return Math.max(240, inside >= 666 ? Math.floor((inside - 26) / 2) : Math.min(520, inside - 12));
+}
 
 function linearTicks(low, high, count = 4) {
   const rough = (high - low) / count || 1;

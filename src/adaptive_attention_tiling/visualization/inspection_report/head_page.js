@@ -94,12 +94,20 @@ function budgetChoices(layer, head) {
 function periodText(period) {
   if (!period || !period.period) return make("p", {}, "Its attention repeats at no fixed stride.");
   const what = period.kind === "position" ? "positions in the text" : "distances from the query";
-  const clear = period.chance < CHANCE ? "That is no chance" : "Chance could give that";
+  const stride = `every ${plural(period.period, "token")} in ${what}`;
+  const chance = `of heads without a stride, at most ${perCent(period.chance)} look so`;
+  if (period.chance >= CHANCE) {
+    return make(
+      "p",
+      {},
+      `Its attention repeats at no clear stride. The best guess, ${stride}, may be chance: ${chance}.`,
+    );
+  }
+  const phases = listed(period.phases.map(String)) || "none";
   return make(
     "p",
     {},
-    `Its attention repeats every ${plural(period.period, "token")} in ${what}. ${clear}: `,
-    `the share of heads without a period that look so is at most ${digits(period.chance, 2)}. Remainders that stand out: ${listed(period.phases.map(String)) || "none"}.`,
+    `Its attention repeats ${stride}; ${chance}. Remainders that stand out: ${phases}.`,
   );
 }
 

@@ -36,10 +36,10 @@ function choiceMaps() {
   const each = {
     id: ONE_BY_ONE,
     group,
-    title: "option of each head by itself",
-    explanation:
-      "The cheapest option of each head alone, whatever the others take, " +
-      `whose error is at most ${perCent(report.tolerance)} of its output.`,
+    title: "options on the heads' pages",
+    explanation: isNumber(report.tolerance)
+      ? `The cheapest option of each head whose error is at most ${perCent(report.tolerance)} of its output.`
+      : "What each head takes when all heads share the middle budget.",
     choice: ofHeads((head) => head.recommendation.option),
   };
   const budgets = report.budgets.map((budget) => ({

@@ -21,12 +21,14 @@ function power(value) {
   return `${mantissa.replace("-", "−")} × 10${raised.join("")}`;
 }
 
+// More places where little is left to 0 or to 100 %.
 function perCent(share) {
   if (!isNumber(share)) return NONE;
   const size = Math.abs(100 * share);
   if (size === 0) return "0 %";
   if (size < 0.01) return "< 0.01 %";
-  return `${(100 * share).toFixed(size >= 9.95 ? 0 : size >= 0.995 ? 1 : 2).replace("-", "−")} %`;
+  const places = size < 0.995 ? 2 : size < 9.95 || (size > 99 && size < 99.95) ? 1 : 0;
+  return `${(100 * share).toFixed(places).replace("-", "−")} %`;
 }
 
 const withUnit = (value, unit) =>

@@ -21,7 +21,7 @@ function overviewPage() {
 function lead() {
   const shared =
     report.key_value_heads < report.heads
-      ? ` that share ${report.key_value_heads} sets of keys and values`
+      ? ` that share ${plural(report.key_value_heads, "set")} of keys and values`
       : "";
   const seen =
     report.kind === "decoder"
@@ -83,7 +83,7 @@ function budgetsTable() {
       ),
     ),
     bulletList(budgetSentences()),
-    make("p", {}, link(mapAddress(ONE_BY_ONE), "What each head should take by itself")),
+    make("p", {}, link(mapAddress(ONE_BY_ONE), "What the pages of the heads recommend")),
   ];
 }
 
@@ -155,7 +155,7 @@ function glanceRow(map) {
 function facts() {
   const named = (parts) =>
     Object.entries(parts)
-      .map(([name, value]) => `${name} ${value}`)
+      .map(([name, value]) => `${name} ${value === null ? "none" : value}`)
       .join(", ");
   const rows = [
     ["model", report.model],
