@@ -59,6 +59,8 @@ def test_a_run_learns_the_same_data_and_keeps_its_curve(ablation, monkeypatch):
     short = dataclasses.replace(ablation.EXERCISES["recall"], width=16, heads=1)
     monkeypatch.setitem(ablation.EXERCISES, "recall", short)
     monkeypatch.setattr(ablation, "TESTS", 2)
+    tested = next(ablation.recall_batches(9))
+    monkeypatch.setattr(ablation, "held_out", lambda task: tested)
     job = ablation.Job("recall", "all", 0, 5)
     found, again = ablation.run(job), ablation.run(job)
     assert [point[0] for point in found["curve"]] == [2, 4, 5]
@@ -109,5 +111,7 @@ def test_the_rule_asks_for_a_gain_beyond_the_spread_and_no_loss(
     found = runs("recall", "plain", [(0.5, 0.5)] * 3) + runs("language", "plain", [(4, 4)] * 3)
     found += runs("recall", "flow 1", [(0.0, 0.5 + x) for x in recall])
     found += runs("language", "flow 1", [(9.0, 4.0 - x) for x in language])
+    # What is learnt longer says nothing against a stage.
+    found += runs("longer", "plain", [(4, 4)] * 3) + runs("longer", "flow 1", [(9, 9)] * 3)
     seconds = {name: {"plain": 1.0, "flow 1": 1.0} for name in ablation.EXERCISES}
     assert ablation.pays(found, seconds, "flow 1") is expected
