@@ -251,13 +251,13 @@ def training(exercise: Exercise, steps: int, seed: int) -> TrainingConfig:
     )
 
 
-def step_seconds(exercise: str, rounds: int = TIMED) -> dict[str, float]:
+def step_seconds(task: str, rounds: int = TIMED) -> dict[str, float]:
     """Median processor seconds of a training step of each arm, all arms taken in turn."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    models = {arm: EXERCISES[exercise].model(arm) for arm in ARMS}
-    batches = BATCHES[EXERCISES[exercise].task](0)
-    config = training(EXERCISES[exercise], 2, 0)
+    models = {arm: EXERCISES[task].model(arm) for arm in ARMS}
+    batches = BATCHES[task](0)
+    config = training(EXERCISES[task], 2, 0)
     taken: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for _ in range(rounds):
         pair = [next(batches), next(batches)]  # recall's sizes come in turn
@@ -310,7 +310,7 @@ def summary(runs: list[dict[str, Any]], seconds: dict[str, dict[str, float]]) ->
             "| gain at equal time |",
             "|---|---|---|---|---|---|",
         ]
-        lines += [row(own, name, arm, seconds[name]) for arm in arms]
+        lines += [row(own, name, arm, seconds[exercise.task]) for arm in arms]
     return "\n".join(lines)
 
 
@@ -360,7 +360,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         timings = {
             name: pool.submit(step_seconds, name, 3 if options.quick else TIMED)
-            for name in options.table
+            for name in {EXERCISES[table].task for table in options.table}
             if name not in kept["step_seconds"]
         }
         trainings = [pool.submit(run, job) for job in jobs]
