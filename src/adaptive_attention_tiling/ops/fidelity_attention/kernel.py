@@ -71,6 +71,8 @@ class FidelityKernel:
             products = qubit_features(state, self.qubits)
             constant = torch.full_like(products[..., :1], self.background**0.5)
             return torch.cat([products, constant], -1)[..., : self.features]
+        if not self.is_complex and torch.compiler.is_compiling():
+            return self._listed(state)  # compilers do not follow what is written in place
         if not self.is_complex:
             features: Tensor = _Pairs.apply(state, self.background)  # type: ignore[no-untyped-call]
             return features
@@ -87,6 +89,13 @@ class FidelityKernel:
         if self.background:
             parts.append(torch.full_like(re[..., :1], self.background**0.5))
         return torch.cat(parts, -1)
+
+    def _listed(self, state: Tensor) -> Tensor:
+        """The real feature map in one gathering of pairs."""
+        i, j = torch.triu_indices(self.dimension, self.dimension, 1, device=state.device)
+        above = _ROOT2 * state[..., i] * state[..., j]
+        constant = torch.full_like(state[..., :1], self.background**0.5)
+        return torch.cat([state * state, above, constant], -1)[..., : self.features]
 
     def density(self, features: Float[Tensor, "*b f"]) -> Tensor:
         """The Hermitian matrices [*b, m, m] that (sums of) features are; without background."""

@@ -114,6 +114,8 @@ def native_memory(
     """The memory as kernels read it, or None; and why. `tensors` are those that a call is given."""
     if not isinstance(memory, FeatureMemory | LogMemory):
         return None, "sums by index are read in torch alone"
+    if torch.compiler.is_compiling():
+        return None, "compilers of graphs do not follow the choice of kernels"
     present = [*(t for t in tensors if t is not None), *memory.tensors]
     if any(t.device.type != "cpu" for t in present):
         return None, "kernels read tensors on the CPU only"

@@ -26,7 +26,8 @@ def chunk_scan(
     if inputs[0].shape[-2] <= chunk:
         return step(parameters, carry, inputs)
     tensors = (*parameters, *carry, *inputs)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    needs_graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if needs_graph and not torch.compiler.is_compiling():  # compilers choose what they keep
         sizes = (len(parameters), len(carry))
         results = _Scan.apply(step, chunk, sizes, *tensors)  # type: ignore[no-untyped-call]
         split = len(results) - len(carry)
