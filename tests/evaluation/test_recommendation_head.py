@@ -201,15 +201,24 @@ def stretches(count):
     return ends[:-1], ends[1:]
 
 
-@pytest.mark.parametrize("tokens", [1, 2, 3, 70, 140])
+@pytest.mark.parametrize("tokens", [1, 2, 3, 40, 140])
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_short_texts_are_judged_too(tokens, is_causal):
     head = torch.randn(tokens, 4), torch.randn(tokens, 4), torch.randn(tokens, 3)
-    options = [*default_options(tokens), window(64), splat(5, 16), fidelity(9, 16), tiled(0.3)]
+    options = [*default_options(tokens), window(64), splat(5, 24), fidelity(9, 24), tiled(0.3)]
     for trial in judge_head(*head, options=options, is_causal=is_causal):
         assert math.isfinite(trial.error)
         assert math.isfinite(trial.cost)
         assert trial.error < 2
+
+
+def test_half_precision_is_read_in_single(head):
+    half = [x.bfloat16() for x in head]
+    for option in (window(40), fidelity(5)):
+        fitted = fit_option(option, *half)
+        out = fitted.read(*half)
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out, fitted.read(*(x.float() for x in half)).bfloat16())
 
 
 def test_options_grow_with_the_text():

@@ -54,23 +54,20 @@ def calibration_pairs(
     scale: float,
     generator: torch.Generator,
 ) -> CalibrationPairs | None:
-    """So many of `rows` that have far keys, drawn evenly; None if none has."""
-    tokens = len(query)
-    if is_causal:
-        rows = rows[rows >= window + sinks]
-    elif tokens <= window + sinks:
-        rows = rows[:0]
-    if not len(rows):
+    """So many of `rows` that have far keys, drawn at random; None if none has."""
+    columns = torch.arange(len(key), device=rows.device)
+    far = ~near_keys(rows, columns, window, sinks, is_causal=is_causal)
+    seen = columns <= rows[:, None] if is_causal else torch.ones_like(far)
+    far &= seen
+    kept = far.any(1).nonzero()[:, 0]
+    if not len(kept):
         return None
-    if len(rows) > samples:
-        drawn = torch.randperm(len(rows), generator=generator)[:samples]
-        rows = rows[drawn.to(rows.device)].sort().values
-    q, k = query[rows].detach().double(), key.detach().double()
-    columns = torch.arange(tokens, device=rows.device)
-    seen = columns <= rows[:, None] if is_causal else torch.ones_like(columns).bool()
-    near = near_keys(rows, columns, window, sinks, is_causal=is_causal)
-    logits = (scale * (q @ k.mT)).masked_fill(~seen, -torch.inf)
-    return CalibrationPairs(q, k, seen & ~near, logits)
+    if len(kept) > samples:
+        drawn = torch.randperm(len(kept), generator=generator)[:samples]
+        kept = kept[drawn.to(kept.device)].sort().values
+    q, k = query[rows[kept]].detach().double(), key.detach().double()
+    logits = (scale * (q @ k.mT)).masked_fill(~seen[kept], -torch.inf)
+    return CalibrationPairs(q, k, far[kept], logits)
 
 
 def fitted_gain(

@@ -12,6 +12,8 @@ from torch import Tensor
 from ...ops.fidelity_attention.interface import BACKGROUND
 from ...splats import SplatField
 
+_LEAST = 1e-300
+
 
 class FarKernel(Protocol):
     """log w_ij of far keys, in the units of the head's own exp(scale q.k)."""
@@ -48,7 +50,13 @@ class SplatFar:
             writing = self.field.log_features(key.double()[None, None])[0, 0].double()
             highs = [x.amax(-1, keepdim=True) for x in (reading, writing)]
             product = (reading - highs[0]).exp() @ (writing - highs[1]).exp().mT
-            return product.log() + highs[0] + highs[1].mT + affine(query, self.gain)[:, None]
+            # A query and a key that share no splat would weigh 0, and 0 has no logarithm.
+            return (
+                product.clamp_min(_LEAST).log()
+                + highs[0]
+                + highs[1].mT
+                + affine(query, self.gain)[:, None]
+            )
 
     def multiply_adds(self, width: int, value_width: int) -> float:
         return 2.0 * self.field.features * (width + value_width + 1) + width

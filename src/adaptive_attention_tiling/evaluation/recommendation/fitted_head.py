@@ -83,12 +83,16 @@ class FittedHead:
                 )[0, 0]
                 return out if rows is None else out[rows]
             every = torch.arange(len(query), device=query.device) if rows is None else rows
+            dtype = value.dtype
+            query, key, value = (
+                x.to(torch.promote_types(dtype, torch.float32)) for x in (query, key, value)
+            )
             found = []
             for part in every.split(_ROWS):
                 columns = self._columns(part, len(query))
                 weights = self.logits(part, columns, query, key).softmax(-1)
                 found.append(weights @ value[columns])
-            return torch.cat(found)
+            return torch.cat(found).to(dtype)
 
     def _columns(self, rows: Int[Tensor, " r"], tokens: int) -> Int[Tensor, " s"]:
         """The keys that one of these queries reads, or some more."""

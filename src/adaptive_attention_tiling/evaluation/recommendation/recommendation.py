@@ -13,6 +13,17 @@ from .options import HeadOption
 
 FORMAT = "adaptive-attention-tiling/head-recommendation"
 VERSION = 1
+_NAMES = {
+    "format",
+    "version",
+    "budget",
+    "tolerance",
+    "tokens",
+    "cost",
+    "harm",
+    "options",
+    "choices",
+}
 _FIX = "write the file with Recommendation.to_json"
 
 
@@ -116,6 +127,9 @@ class Recommendation:
         except json.JSONDecodeError as error:
             raise ArgumentError("text", str(error), "a JSON object", _FIX) from error
         given = _object("text", document)
+        unknown = sorted(set(given) - _NAMES)
+        if unknown:
+            raise ArgumentError("text", unknown, f"no other entries than {sorted(_NAMES)}", _FIX)
         if given.get("format") != FORMAT:
             raise ArgumentError("format", repr(given.get("format")), repr(FORMAT), _FIX)
         if given.get("version") != VERSION:

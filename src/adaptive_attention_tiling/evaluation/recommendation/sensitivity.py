@@ -72,16 +72,17 @@ def head_sensitivity(
         raise ArgumentError("draws", draws, "an integer >= 1", "pass draws=2")
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     with _frozen(model), torch.enable_grad():
-        with kept_outputs(model) as kept:
+        with kept_outputs(model) as outputs:
             hidden = model.base_model(input_ids=ids).last_hidden_state
-        outputs = [kept[layer] for layer in range(len(kept))]
         words = model.get_output_embeddings()
         predicted = None if words is None else words(hidden[0]).float()
         metric = torch.zeros((), dtype=torch.float64)
         for _ in range(draws):
             signed = _signed(hidden[0].float(), predicted, generator)
             gradients = torch.autograd.grad(signed, outputs, retain_graph=True)
-            found = torch.stack([torch.einsum("thd,the->hde", g[0], g[0]) for g in gradients])
+            found = torch.stack(
+                [torch.einsum("thd,the->hde", g, g) for (g,) in map(torch.Tensor.float, gradients)]
+            )
             metric = metric + found.double() / (draws * ids.shape[1])
     rows = [output[0].detach().double() for output in outputs]
     size = torch.stack(
@@ -106,17 +107,20 @@ def _signed(hidden: Tensor, logits: Tensor | None, generator: torch.Generator) -
 
 
 @contextmanager
-def kept_outputs(model: PreTrainedModel) -> Iterator[dict[int, Tensor]]:
-    """Within the context, every layer's heads give [B, T, H, E] to a dict, with their graph."""
+def kept_outputs(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Within the context, the heads of each call of attention add [B, T, H, E] with their graph.
+
+    Calls, not layers: ALBERT has one layer that it calls again and again.
+    """
     transformers = require("transformers", "hf", "evaluation")
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     transformers.AttentionInterface.register(_KEPT, _keeping)
     transformers.AttentionMaskInterface.register(_KEPT, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
-    kept: dict[int, Tensor] = {}
+    kept: list[Tensor] = []
     with ExitStack() as stack:
-        for number, layer in enumerate(attention_layers(model)):
-            setattr(layer, _KEPT, (number, kept))
+        for layer in attention_layers(model):
+            setattr(layer, _KEPT, kept)
             stack.callback(delattr, layer, _KEPT)
         stack.enter_context(implementation_of(model, _KEPT))
         yield kept
@@ -130,8 +134,7 @@ def _keeping(
     out, _ = sdpa_attention_forward(module, query, key, value, *args, **kwargs)
     if not out.requires_grad:
         out = out.detach().requires_grad_()
-    number, kept = getattr(module, _KEPT)
-    kept[number] = out
+    getattr(module, _KEPT).append(out)
     return out, None
 
 
