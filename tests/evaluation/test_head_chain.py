@@ -9,9 +9,11 @@ import torch
 from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.evaluation.diagnostics import (
     AttentionRows,
+    HeadChain,
     attention_rows,
     head_chain,
 )
+from adaptive_attention_tiling.mathematics.dynamics import MarkovChain
 
 
 def random_rows(tokens=90, count=30, is_causal=True, sharp=2.0):
@@ -91,6 +93,23 @@ def test_a_head_that_reads_only_itself_never_mixes_and_has_no_law_of_its_own():
     causal = head_chain(AttentionRows(torch.arange(4), own, True))
     torch.testing.assert_close(causal.stationary, torch.full((4,), 1 / 4).double())
     assert math.isnan(causal.mixing_time())
+
+
+class Inaccurate(MarkovChain):
+    """Solved as badly as parts of a text that hardly meet can make it."""
+
+    def stationary(self):
+        return super().stationary() * 1.0005
+
+
+def test_a_law_that_is_lost_in_rounding_is_none():
+    found = head_chain(random_rows(is_causal=False))
+    bad = Inaccurate(found.hops.transitions)
+    lost = HeadChain(found.ends, bad, bad, False)
+    assert found.stationary is not None
+    assert lost.stationary is None
+    for figure in (lost.residual, lost.law_entropy, lost.entropy_rate, lost.mixing_time()):
+        assert math.isnan(figure)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 200])

@@ -14,6 +14,8 @@ from ...mathematics.dynamics import MarkovChain
 from ...mathematics.information import shannon_entropy
 from .attention_rows import AttentionRows
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class HeadChain:
@@ -34,11 +36,11 @@ class HeadChain:
 
     @property
     def stationary(self) -> Float[Tensor, " n"] | None:
-        """pi = pi P of `walk`: which blocks matter; None where it has more than one such law."""
-        try:
-            return self.walk.stationary()
-        except ArgumentError:
-            return None
+        """pi = pi P of `walk`: which blocks matter; None where it has more than one such law.
+
+        Parts of a text that meet so rarely that the law is lost in rounding count as apart.
+        """
+        return _law(self.walk)
 
     @property
     def residual(self) -> float:
@@ -52,7 +54,7 @@ class HeadChain:
     def law_entropy(self) -> float:
         """H(pi) in nats, from 0 (one block has all) to log n; NaN without one law."""
         law = self.stationary
-        return math.nan if law is None else float(shannon_entropy(law.clamp(min=0)))
+        return math.nan if law is None else float(shannon_entropy(law.clamp(min=0) / law.sum()))
 
     @property
     def entropy_rate(self) -> float:
@@ -65,6 +67,8 @@ class HeadChain:
         For a causal head, those after which a walk from any block has come to the first one, with
         chance 1 - distance at least. NaN if the walk never forgets.
         """
+        if _law(self.hops) is None:
+            return math.nan
         try:
             return float(self.hops.mixing_time(distance))
         except ArgumentError:
@@ -114,6 +118,17 @@ def head_chain(rows: AttentionRows, *, blocks: int = 64, damping: float = 0.85) 
     hops = MarkovChain(transitions)
     restarted = MarkovChain(damping * transitions + (1 - damping) / count)
     return HeadChain(ends, hops, restarted if rows.is_causal else hops, rows.is_causal)
+
+
+def _law(chain: MarkovChain) -> Float[Tensor, " n"] | None:
+    try:
+        law = chain.stationary()
+    except ArgumentError:
+        return None
+    wrong = (
+        (law.sum() - 1).abs() + (law @ chain.transitions - law).abs().sum() - law.clamp(max=0).sum()
+    )
+    return law if wrong < _ROUNDING else None
 
 
 def _block_count(rows: int, tokens: int, blocks: int) -> int:
