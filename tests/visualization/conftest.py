@@ -1,10 +1,14 @@
 import math
+import shutil
 from functools import partial
 
 import pytest
 
+from adaptive_attention_tiling.visualization.inspection_report import render_inspection
+
 TEXT = "the state of our union is strong and my fellow citizens have said that peace"
 WORDS = [*TEXT.split(), "and\n"]
+HOSTILE = " <img src=https://example.invalid/x onerror=alert(1)></script>"
 OPTIONS = [
     ("exact", "exact", {}),
     ("window 64", "window", {"window": 64, "sinks": 4}),
@@ -138,3 +142,70 @@ def planted_document(layers, heads, tokens, queries=24, keys=32):
 @pytest.fixture(scope="session")
 def make_document():
     return planted_document
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium or Chrome of this machine, without a window.
+
+    No longer than a module needs it: playwright's event loop runs in this thread meanwhile.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("no Chromium or Chrome here; on Debian: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def browsed():
+    """What the pages show that `opened` opens: 4 layers of 3 heads, with hostile text in them."""
+    document = planted_document(4, 3, 120, queries=4, keys=6)
+    document["pieces"][5] = document["options"][1]["name"] = HOSTILE
+    document["patterns"][0]["name"] = HOSTILE
+    return document
+
+
+@pytest.fixture(scope="session")
+def address(browsed, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "inspection.html"
+    path.write_text(render_inspection(browsed), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def only_page(browser):
+    """One page for all tests, and what it told and asked for."""
+    page = browser.new_page()
+    page.set_default_timeout(10_000)
+    told, asked = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: told.append(dialog.message))
+    page.on("request", lambda request: asked.append(request.url))
+    return page, told, asked
+
+
+@pytest.fixture
+def opened(only_page, address):
+    """Opens the page afresh; nothing may be asked for but it, and nothing go wrong."""
+    page, told, asked = only_page
+    told.clear()
+    asked.clear()
+
+    def open_page(place="", colours="light", width=1100, height=800):
+        page.goto("about:blank")
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=colours, media="screen", reduced_motion="no-preference")
+        page.goto(address + place)
+        return page
+
+    yield open_page
+    assert told == []
+    files = {url.partition("#")[0] for url in asked} - {"about:blank"}
+    assert address in files
+    assert all(url.startswith("file:") and url.endswith(".html") for url in files)

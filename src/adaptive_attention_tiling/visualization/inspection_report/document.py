@@ -60,11 +60,11 @@ def _check_maps(document: Mapping[str, Any]) -> None:
     for pattern in document["patterns"]:
         for part in ("score", "z", "p_value"):
             _check_matrix(f"patterns.{pattern['name']}.{part}", pattern[part], *size)
+        matching = f"patterns.{pattern['name']}.matching"
         for match in pattern["matching"]:
-            place = f"patterns.{pattern['name']}.matching"
-            _check_parts(place, match, ("layer", "head", "adjusted"))
-            _check_places(place, [match["layer"]], document["layers"], "layers")
-            _check_places(place, [match["head"]], document["heads"], "heads")
+            _check_parts(matching, match, ("layer", "head", "adjusted"))
+            _check_places(matching, [match["layer"]], document["layers"], "layers")
+            _check_places(matching, [match["head"]], document["heads"], "heads")
     for place, option in enumerate(document["options"]):
         _check_parts(f"options[{place}]", option, ("name", "kind", "parameters"))
     for place, budget in enumerate(document["budgets"]):
