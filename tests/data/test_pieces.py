@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 
 from adaptive_attention_tiling.data import encode
@@ -53,6 +55,14 @@ def test_a_slow_tokenizer_decodes_token_by_token():
             return f"<{ids[0]}>"
 
     assert token_pieces(Slow(), "whatever", [3, 1]) == ["<3>", "<1>"]
+
+
+def test_a_text_longer_than_the_model_takes_is_no_matter(words, caplog, monkeypatch):
+    words.model_max_length = 2
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    ids = encode(words, "to be or to be")
+    assert len(token_pieces(words, "to be or to be", ids)) == 5
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ def token_pieces(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
     """
     if not getattr(tokenizer, "is_fast", False):
         return [tokenizer.decode([token]) for token in ids]
-    found = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )
+    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    found = tokenizer(text, return_offsets_mapping=True, **options)
     spans = found["offset_mapping"][: len(ids)]
     starts = [0, *(start for start, _ in spans[1:]), spans[-1][1]] if spans else []
     return [text[start:end] for start, end in pairwise(starts)]

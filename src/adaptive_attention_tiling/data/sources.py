@@ -143,7 +143,9 @@ def named(source: TextSource, name: str) -> Document:
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """Token ids of `text`, in which a spelt-out control token such as <|im_start|> stays text."""
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+    # Without a warning that all of it would be too long for the model: it is cut afterwards.
+    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    return list(tokenizer.encode(text, **options))
 
 
 def first_tokens(document: Document, tokenizer: Tokenizer, count: int) -> list[int]:
