@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import AATError
-from . import demo, doctor
+from . import demo, doctor, inspect
 
 
 class _Commands(TyperGroup):
@@ -55,6 +55,7 @@ def options(
 
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(inspect.inspect)
 
 
 def main() -> None:

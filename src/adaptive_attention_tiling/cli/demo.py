@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ..backends.memory import keep_freed_memory
 from ..backends.threads import wait_asleep
 from ..errors import ArgumentError
 from . import doctor
 from .demo_results import page, plain, print_results
+from .stages import loaded_model, model_name, stages
 from .whole_file import check_writable, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..evaluation.reading import Reading, ReadingPlan
 
 TOLERANCES = (0.1, 0.3, 1.0)
@@ -78,7 +74,7 @@ def demo(
         )
     plan = _plan(chosen, quick=quick)
     findings: dict[str, Any] = {"command": _command(wanted, text, model, tolerance, quick, threads)}
-    with _stages() as stage:
+    with stages() as stage:
         reading, shown = _read(plan, wanted, text, model, threads, stage)
     findings |= shown
     write_whole(report, page(reading, findings))
@@ -109,24 +105,14 @@ def _read(
     """Load what is needed, measure, and give the results with the words that were read."""
     import torch
 
-    from ..data import LocalFiles, SotuSpeeches, first_tokens, load_model, longest
+    from ..data import LocalFiles, SotuSpeeches, first_tokens, longest
     from ..data.pieces import token_pieces
     from ..evaluation.reading import check_tokens, compare
 
     if threads is not None:
         torch.set_num_threads(threads)
     document = longest(SotuSpeeches() if text is None else LocalFiles(text))
-    done = stage("loading the model", 100)
-    loaded = 0
-
-    def progress(fraction: float, _: str) -> None:
-        nonlocal loaded
-        while loaded < int(100 * fraction) - 1:
-            done()
-            loaded += 1
-
-    model, tokenizer = load_model(model_folder, progress=progress)
-    progress(1.01, "")
+    model, tokenizer = loaded_model(model_folder, stage)
     check_tokens(model, tokens, plan.new_tokens)
     ids = first_tokens(document, tokenizer, tokens)
     pieces = token_pieces(tokenizer, document.text, ids)
@@ -141,34 +127,11 @@ def _read(
     }
     return reading, {
         **circumstances,
-        "model": "SmolLM2-135M-Instruct" if model_folder is None else model_folder.name,
+        "model": model_name(model_folder),
         "text": document.name,
         "pieces": pieces,
         "written": {"shared": shared.lstrip(), **rests},
     }
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str, int], Callable[[], None]]]:
-    """Progress bars on stderr, one for each stage that begins; in a log file, a line for each."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    # Drawing takes processor time from what is being measured.
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, refresh_per_second=4, disable=quiet) as bars:
-
-        def stage(name: str, steps: int) -> Callable[[], None]:
-            if quiet:
-                console.print(f"{name} ...")
-            task = bars.add_task(name, total=steps)
-            return lambda: bars.advance(task)
-
-        yield stage
 
 
 def _command(
