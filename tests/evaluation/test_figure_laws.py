@@ -54,6 +54,13 @@ LAWFUL = {
     "keys_dropped": 0.2,
     "keys_opened": 0.5,
     "keys_summarised": 0.3,
+    "window_error": 1.2,
+    "mean_error": 0.8,
+    **{f"{name}_error": 0.5 for name in ("linear", "exponential", "fidelity", "splat")},
+    **{f"{name}_explained": 0.4 for name in ("linear", "exponential", "fidelity", "splat")},
+    "response_gain": 1.5,
+    "response_growth": 0.2,
+    "response_wavelength": 64.0,
 }
 
 
@@ -128,6 +135,7 @@ def test_bounds_of_long_texts_are_those_of_what_was_looked_at():
         ({"endless_loops": 21}, "endless_loops: 21 is above loops, 20"),
         ({"curvature_mean": -1.6}, "curvature_least: -1.5 is above curvature_mean, -1.6"),
         ({"loop_entropy": 3.0}, "loop_entropy: 3 is above log of 20 loops"),
+        ({"response_growth": 0.6}, "response_growth: 0.6 is above response_gain - 1, 0.5"),
         ({"loops": 0, "endless_loops": 0}, "loop_entropy: 2 is above log of 0 loops"),
         ({"ifq": 0.6}, "ifq: 0.6 is not the mean of its parts, 0.5"),
         ({"cross_tile_flow": 0.8}, "ifq: 0.5 is not the mean of its parts, 0.6"),

@@ -20,7 +20,9 @@ from adaptive_attention_tiling.evaluation.diagnostics import (
     head_reach,
     head_structure,
     key_bits,
+    mixer_fits,
     one_of_each_stretch,
+    pattern_response,
 )
 from adaptive_attention_tiling.ops.quantum_geometric import PatternFlow, measured_flow
 from adaptive_attention_tiling.optional import installed
@@ -59,6 +61,8 @@ def test_figures_are_those_of_their_functions(is_causal):
     quality = head_quality(query, key, value, rows, scale=0.6)
     bits = key_bits(query, key, value, rows, scale=0.6)
     needed = head_compressibility(query, key, value, **settings)
+    fits = mixer_fits(query, key, value, rows=96, **settings)
+    response = pattern_response(query, key, value, **settings)
     chosen = one_of_each_stretch(160, 128)
     graph = head_structure(query[chosen].double(), key[chosen].double(), **settings)
     expected = {
@@ -103,6 +107,11 @@ def test_figures_are_those_of_their_functions(is_causal):
         "keys_dropped": needed.dropped,
         "keys_opened": needed.opened,
         "keys_summarised": needed.summarised,
+        **{f"{name}_error": fit.error for name, fit in fits.items()},
+        **{f"{name}_explained": fits[name].explained for name in list(fits)[2:]},
+        "response_gain": float(response.gain.max()),
+        "response_growth": response.growth,
+        "response_wavelength": response.wavelength,
     }
     if is_causal:
         period = head_periodicity(query, key, scale=0.6)

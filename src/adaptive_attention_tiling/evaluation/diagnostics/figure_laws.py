@@ -37,7 +37,8 @@ def check_laws(values: Mapping[str, float], tokens: int) -> list[str]:
     number, or NaN where it may lack. Together: the entropy rate of a walk is at most the entropy of
     its law; wider windows hold more; a head's own token and the one before lie in every window;
     information-flow quality is the mean of its parts; loops without end are loops; no entropy of
-    loops is above the logarithm of their number; the least curvature is at most the mean.
+    loops is above the logarithm of their number; the least curvature is at most the mean; no wave
+    grows faster than the largest gain less 1.
 
     Args:
         values: name -> number, as `head_figures` gives them.
@@ -77,6 +78,9 @@ def _out_of_order(values: Mapping[str, float]) -> list[str]:
     loops, entropy = values.get("loops", math.nan), values.get("loop_entropy", math.nan)
     if entropy > math.log(max(loops, 1)) + _ROUNDING:
         broken.append(f"loop_entropy: {entropy:.6g} is above log of {loops:.6g} loops")
+    rate, gain = (values.get(f"response_{name}", math.nan) for name in ("growth", "gain"))
+    if rate > gain - 1 + _allowed(gain):
+        broken.append(f"response_growth: {rate:.6g} is above response_gain - 1, {gain - 1:.6g}")
     return broken
 
 

@@ -1,4 +1,4 @@
-"""Figures that take a head's queries, keys and values: bits, period, graph and keys needed."""
+"""Figures that take a head's queries, keys and values: bits, period, graph, fits and response."""
 
 from __future__ import annotations
 
@@ -122,4 +122,56 @@ _FIT = (
     ),
 )  # fmt: skip
 
-FIGURES_OF_HEADS = (*_BITS, *_PERIOD, *_GRAPH, *_FIT)
+MIXERS = ("linear", "exponential", "fidelity", "splat")
+"""Linear-time mixers whose features are fitted to a head."""
+
+_MIXER_FITS = (
+    Figure(
+        "window_error", "Error of a window", "mixers", "", 0, None,
+        "Of the output on held-out rows where only 64 near keys and the first 4 are read.",
+        may_lack=True,
+    ),
+    Figure(
+        "mean_error", "Error of a window and a mean", "mixers", "", 0, None,
+        "The same where all other keys have one weight.",
+        may_lack=True,
+    ),
+    *(
+        Figure(
+            f"{name}_error", f"Error with {name} features", "mixers", "", 0, None,
+            f"The same where other keys have weights fitted in the {name} mixer's features.",
+            may_lack=True,
+        )
+        for name in MIXERS
+    ),
+    *(
+        Figure(
+            f"{name}_explained", f"Explained by {name} features", "mixers", "", None, 1,
+            f"Share of the variance of far attention that the {name} mixer's features explain on "
+            "held-out rows; below 0 where one weight for all would be nearer.",
+            may_lack=True,
+        )
+        for name in MIXERS
+    ),
+)  # fmt: skip
+
+_RESPONSE = (
+    Figure(
+        "response_gain", "Largest gain of a wave", "response", "", 0, None,
+        "How much larger a small wave along the text can come out of the head than it went in.",
+        may_lack=True,
+    ),
+    Figure(
+        "response_growth", "Growth of waves", "response", "a unit of time", None, None,
+        "Rate of the wave that grows fastest: above 0 tokens draw apart into clusters, below they "
+        "grow alike. At most the gain less 1.",
+        may_lack=True,
+    ),
+    Figure(
+        "response_wavelength", "Wavelength of that wave", "response", "tokens", 2, 256,
+        "The wave that grows fastest, or fades slowest.",
+        may_lack=True,
+    ),
+)  # fmt: skip
+
+FIGURES_OF_HEADS = (*_BITS, *_PERIOD, *_GRAPH, *_FIT, *_MIXER_FITS, *_RESPONSE)

@@ -14,16 +14,21 @@ from .attention_profile import AttentionProfile, attention_profile
 from .attention_rows import AttentionRows, attention_rows, one_of_each_stretch
 from .compressibility import head_compressibility
 from .figure import BLOCKS, GRAPH_TOKENS
+from .figures_of_heads import MIXERS
 from .head_chain import HeadChain, head_chain
 from .head_entropy import head_entropy
 from .head_quality import head_quality
 from .head_reach import head_reach
 from .head_structure import HeadStructure, head_structure
 from .key_bits import key_bits
+from .mixer_fits import mixer_fits
+from .pattern_response import pattern_response
 from .periodic_head import HeadPeriodicity, head_periodicity
 
 # Texts of fewer tokens have too few offsets for a period of up to 32 tokens.
 _PERIOD_TOKENS = 128
+# Of `mixer_fits`; 64 of them are fitted to.
+_FIT_ROWS = 96
 
 
 @dataclass(frozen=True)
@@ -88,18 +93,14 @@ def head_figures(
     period = None
     if is_causal and len(query) >= _PERIOD_TOKENS:
         period = head_periodicity(query, key, scale=scale, generator=generator)
-    needed = head_compressibility(
-        query, key, value, is_causal=is_causal, scale=scale, generator=generator
-    )
     values = {
         **_spread_and_reach(sampled),
         **_of_walk(chain),
         **_of_flow_and_bits(query, key, value, sampled, scale),
         **_of_period(period),
         **_of_graph(structure),
-        "keys_dropped": needed.dropped,
-        "keys_opened": needed.opened,
-        "keys_summarised": needed.summarised,
+        **_of_fits(query, key, value, is_causal, scale, generator),
+        **_of_response(query, key, value, is_causal, scale),
     }
     narrow = [(int(chosen[i]), int(chosen[j])) for i, j in structure.curvature.bottlenecks]
     profile = attention_profile(sampled)
@@ -179,4 +180,44 @@ def _of_graph(found: HeadStructure) -> dict[str, float]:
         "cycle_entropy": found.zeta.cycle_entropy if cyclic else math.nan,
         "spectral_gap": found.zeta.spectral_gap if cyclic else math.nan,
         "ramanujan_margin": found.zeta.ramanujan_margin if cyclic else math.nan,
+    }
+
+
+def _of_fits(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_causal: bool,
+    scale: float | None,
+    generator: torch.Generator | None,
+) -> dict[str, float]:
+    needed = head_compressibility(
+        query, key, value, is_causal=is_causal, scale=scale, generator=generator
+    )
+    fits = mixer_fits(
+        query,
+        key,
+        value,
+        is_causal=is_causal,
+        scale=scale,
+        rows=_FIT_ROWS,
+        generator=generator,
+    )
+    return {
+        "keys_dropped": needed.dropped,
+        "keys_opened": needed.opened,
+        "keys_summarised": needed.summarised,
+        **{f"{name}_error": fits[name].error for name in ("window", "mean", *MIXERS)},
+        **{f"{name}_explained": fits[name].explained for name in MIXERS},
+    }
+
+
+def _of_response(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float | None
+) -> dict[str, float]:
+    found = pattern_response(query, key, value, is_causal=is_causal, scale=scale)
+    return {
+        "response_gain": float(found.gain.max()) if len(found.gain) else math.nan,
+        "response_growth": found.growth,
+        "response_wavelength": found.wavelength,
     }
