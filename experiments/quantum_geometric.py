@@ -15,6 +15,9 @@ tested is the exponential moving average of the weights, so that a curve may be 
               speech is held out; width 128, 4 heads; nats a token
     longer    the same for twice as many steps, of stages alone; no part of the rule
 
+The arm "projective", added after the first results, gives states the amplitude along one axis that
+points of hyperbolic space have, and nothing hyperbolic.
+
 Processor seconds of a step are medians of steps of all arms taken in turn in one process, so that
 what else the machine does weighs on all alike. "Equal time" reads an arm's curve where it has had
 the processor time of plain's last step, between two tests on a straight line; arms that are faster
@@ -86,6 +89,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "flow 2": OFF | {"num_layers": 2},
     "flow 3": OFF | {"num_layers": 3},
     "routes 2": OFF | {"routes": 2},
+    "projective": OFF | {"geometry": "projective"},
     **{f"all but {name}": ON | {key: OFF[key]} for name, key in STAGES.items()},
 }
 
@@ -110,7 +114,7 @@ class Exercise:
         if settings is None:
             kinds = {"softmax": SoftmaxAttentionConfig, "linear": LinearAttentionConfig}
             return kinds[arm](projection=projection)
-        numbers = self.amplitudes - (settings["geometry"] == "lorentz")
+        numbers = self.amplitudes - (settings["geometry"] != "flat")
         return QuantumGeometricAttentionConfig(
             projection=projection, manifold_dim=numbers, **settings
         )

@@ -94,9 +94,12 @@ def test_states_are_those_of_points_of_hyperbolic_space(x):
         assert_close(state, point / point.norm(dim=-1, keepdim=True))
     flat = layer_of(geometry="flat").prepare_attention_state(x)
     assert_bit_equal(flat.key, flat.key_points)
+    affine = layer_of(geometry="projective", radius=radius).prepare_attention_state(x)
+    assert_close(affine.key[..., 1:], affine.key_points / radius)
+    assert (affine.key[..., 0] == 1).all()
 
 
-@pytest.mark.parametrize("geometry", ["lorentz", "flat"])
+@pytest.mark.parametrize("geometry", ["lorentz", "projective", "flat"])
 def test_long_tangents_have_finite_outputs_and_gradients(geometry):
     layer = make_mixer(replace(CONFIG, geometry=geometry))
     x = (1e6 * torch.randn(B, T, C)).requires_grad_()

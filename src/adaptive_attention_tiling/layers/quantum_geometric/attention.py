@@ -38,7 +38,7 @@ class QuantumGeometricAttention(AbstractMixer):
     - A head's query or key is a tangent t at the origin of Lorentz space, its point
       X = exp_0(t) = (X_0, u), and its state |psi> = X / |X|: fidelity of x and y is
       (x_0 y_0 + u . v)^2 / (|X|^2 |Y|^2), which only points far out in different directions bring
-      near 0. With geometry "flat" the state is t / |t|.
+      near 0. With geometry "projective" the state is (1, t / R), normalised, with "flat" t / |t|.
     - W_ij = |<psi_i|psi_j>|^2 + background, weighed by local heights of key j.
     - Within a query's own tile W flows for `num_layers` steps along the graph of its keys, with
       conductances exp(-d(k_j, k_l)^2 / (2 sigma^2)): the energy of a row falls at each.
@@ -286,9 +286,10 @@ class QuantumGeometricAttention(AbstractMixer):
 
     def _amplitudes(self, tangent: Tensor) -> Tensor:
         """X / X_0 = (1, tanh(r / R) t / r): the state of the point, with nothing that overflows."""
-        if not self.config.is_hyperbolic:
+        if self.config.geometry == "flat":
             return tangent
-        inner = klein_point(tangent / self.config.radius)
+        inner = tangent / self.config.radius
+        inner = klein_point(inner) if self.config.is_hyperbolic else inner
         return torch.cat([torch.ones_like(inner[..., :1]), inner], -1)
 
     def _read(

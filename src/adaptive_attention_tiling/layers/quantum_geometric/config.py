@@ -18,11 +18,12 @@ class QuantumGeometricAttentionConfig:
 
     Args:
         projection: its `query_width` is `manifold_dim`; leave it out.
-        geometry: "lorentz": queries and keys are points of hyperbolic space. "flat": they are
-            vectors, whose numbers are the amplitudes of states as they are.
-        radius: R > 0 of hyperbolic space, whose curvature is -1 / R^2.
+        geometry: "lorentz": queries and keys are points of hyperbolic space. "projective": they
+            are vectors t, the coordinates of states (1, t / R) that have a part along one axis.
+            "flat": they are vectors, whose numbers are the amplitudes of states as they are.
+        radius: R > 0 of hyperbolic space, whose curvature is -1 / R^2, or of those coordinates.
         manifold_dim: numbers that a head's projection gives; a state has one amplitude more if the
-            geometry is "lorentz".
+            geometry is not "flat".
         num_layers: steps of the flow of own-tile patterns; 0 for none.
         motive_rank: local heights that weigh a key; 0 for none.
         tile_size: tokens of a tile.
@@ -32,7 +33,7 @@ class QuantumGeometricAttentionConfig:
     """
 
     projection: ProjectionConfig
-    geometry: Literal["lorentz", "flat"] = "lorentz"
+    geometry: Literal["lorentz", "projective", "flat"] = "lorentz"
     radius: float = 1.0
     manifold_dim: int = 16
     num_layers: int = 1
@@ -43,9 +44,12 @@ class QuantumGeometricAttentionConfig:
     background: float = BACKGROUND
 
     def __post_init__(self) -> None:
-        if self.geometry not in ("lorentz", "flat"):
+        if self.geometry not in ("lorentz", "projective", "flat"):
             raise ArgumentError(
-                "geometry", repr(self.geometry), "lorentz or flat", "check the spelling"
+                "geometry",
+                repr(self.geometry),
+                "lorentz, projective or flat",
+                "check the spelling",
             )
         if not 0 < self.radius < math.inf:
             raise ArgumentError("radius", self.radius, "a finite length > 0", "use 1.0")
