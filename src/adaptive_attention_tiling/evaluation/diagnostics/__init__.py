@@ -23,7 +23,7 @@ from .mixer_fits import MixerFit, fit_to_rows, mixer_fits
 from .pattern_match import MatchingHead, PatternMatch, match_pattern, matching_heads
 from .pattern_response import PatternResponse, pattern_response
 from .periodic_head import HeadPeriodicity, MaskMass, head_periodicity
-from .shuffled_graph import shuffled_graph
+from .shuffled_graph import shuffled_graphs
 
 __all__ = [
     "FIGURES",
@@ -81,5 +81,5 @@ __all__ = [
     "one_of_each_stretch",
     "parse_pattern",
     "pattern_response",
-    "shuffled_graph",
+    "shuffled_graphs",
 ]

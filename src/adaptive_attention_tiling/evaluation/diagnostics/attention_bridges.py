@@ -12,7 +12,7 @@ from ...errors import ArgumentError
 from ...mathematics.graph import Graph
 from .attention_communities import against, check_graph
 from .head_structure import curvature_summary
-from .shuffled_graph import shuffled_graph
+from .shuffled_graph import shuffled_graphs
 
 
 class AttentionBridge(NamedTuple):
@@ -43,7 +43,7 @@ def find_bridges(
 
     A link that alone joins parts with shares p and 1 - p of the tokens has 2 p (1 - p). In a graph
     with few links a low curvature says little, as all of them have it; the load tells. The null is
-    the highest load in a `shuffled_graph`.
+    the highest load in a `shuffled_graphs`.
 
     Args:
         graph: of `attention_graph`, in the order of the text; at most 2048 tokens. Its weights
@@ -65,7 +65,7 @@ def find_bridges(
         return []
     loads = dict(zip(map(tuple, graph.edges.tolist()), link_loads(graph).tolist(), strict=True))
     null = torch.stack(
-        [link_loads(shuffled_graph(graph, generator)).max() for _ in range(shuffles)]
+        [link_loads(shuffled).max() for shuffled in shuffled_graphs(graph, shuffles, generator)]
     )
     return [AttentionBridge(link, loads[link], *against(loads[link], null)) for link in links]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ...mathematics.graph import Graph
-from .shuffled_graph import octaves, shuffled_graph
+from .shuffled_graph import octaves, shuffled_graphs
 
 _MOST_NODES = 2048
 
@@ -21,7 +21,7 @@ class AttentionCommunities(NamedTuple):
     parts: Int[Tensor, " n"]
     """The part of each token, from 0; -1 of tokens without links."""
     modularity: float
-    """Share of the weight inside the parts beyond what degrees and distances bring there."""
+    """Share of the links inside the parts beyond what degrees and distances bring there."""
     z: float
     """Leading eigenvalue, in standard deviations of those of shuffled graphs."""
     p_value: float
@@ -36,10 +36,10 @@ def find_communities(
         B_ij = W_ij - d_i d_j f(|i - j|),        f(b) = sum_b W_ij / sum_b d_i d_j
         Q = sum over pairs in one part of B_ij / sum W
 
-    with W the weights, d their sums at each node and the sums over pairs in an octave b of
-    distances. So neighbours are no community for being near. The largest eigenvalue of B, over the
-    weight, is compared with those of shuffled graphs, which keep distances and hubs; see
-    `shuffled_graph`.
+    with W_ij = 1 for links, d the degrees and the sums over pairs in an octave b of distances, so
+    that neighbours are no community for being near. Links count alike: by their weights, the first
+    queries, which see few keys, would outweigh the rest. The largest eigenvalue of B / sum W is
+    compared with those of graphs that keep distances and hubs; see `shuffled_graphs`.
 
     Args:
         graph: of `attention_graph`, in the order of the text; at most 2048 tokens.
@@ -58,7 +58,9 @@ def find_communities(
     matrix = _beyond_distance(graph)
     parts[linked] = _parted(matrix[linked][:, linked])
     quality = float(matrix[(parts[:, None] == parts) & (parts >= 0)].sum())
-    null = torch.stack([_leading(shuffled_graph(graph, generator)) for _ in range(shuffles)])
+    null = torch.stack(
+        [_leading(shuffled) for shuffled in shuffled_graphs(graph, shuffles, generator)]
+    )
     return AttentionCommunities(parts, quality, *against(float(_leading(graph)), null))
 
 
@@ -81,7 +83,8 @@ def against(value: float, null: Float[Tensor, " n"]) -> tuple[float, float]:
 
 def _beyond_distance(graph: Graph) -> Float[Tensor, "n n"]:
     """B / sum W."""
-    weights = graph.adjacency().detach().double()
+    ones = torch.ones(len(graph.edges), dtype=torch.float64, device=graph.edges.device)
+    weights = Graph(graph.nodes, graph.edges, ones).adjacency()
     total = weights.sum(0)
     place = torch.arange(graph.nodes, device=total.device)
     bins = octaves((place[:, None] - place).abs()) + 1

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from .attention_rows import AttentionRows
+from .placement_null import non_increasing
 
 # Keys that fewer rows see have no mean to speak of; fewer keys, no spread.
 _LEAST_ROWS, _LEAST_KEYS = 8, 16
-# Shares of equal attention below are alike: what nobody attends to is no matter of degree.
-_LEAST_LEVEL = 1e-4
 # Normal deviates per median of their absolute values.
 _MEDIAN_TO_DEVIATION = 1.4826
 
@@ -34,9 +33,9 @@ class AttentionSink(NamedTuple):
 def find_sinks(rows: AttentionRows, *, level: float = 0.01) -> list[AttentionSink]:
     """Keys that get more from all rows than keys at like distances do, the clearest first.
 
-    With x_ij = log(n_i a_ij), n_i the keys that row i sees, less the mean of all pairs about as
-    far apart (so that nearness is no merit) and that of the row, a key's mean m_j over the c_j rows
-    that see it is compared with those of all keys:
+    With x_ij = log(n_i a_ij), n_i the keys that row i sees, less the decay with distance (the best
+    fit that never rises, so that nearness is no merit) and the row's mean, a key's mean m_j over
+    the c_j rows that see it is compared with those of all keys:
 
         z_j = (m_j - median m) / sqrt(tau^2 + sigma^2 / c_j)
 
@@ -71,15 +70,15 @@ def find_sinks(rows: AttentionRows, *, level: float = 0.01) -> list[AttentionSin
 
 
 def _beyond_distance(rows: AttentionRows, there: Tensor) -> Float[Tensor, "r T"]:
-    """log(n a) less its mean over pairs whose distances are within half an octave, and the row."""
-    level = (rows.weights * rows.seen[:, None]).clamp_min(_LEAST_LEVEL).log()
+    """log(n a) less its decay with distance, and the row's mean."""
+    tiny = torch.finfo(rows.weights.dtype).tiny
+    level = (rows.weights * rows.seen[:, None]).clamp_min(tiny).log()
     keys = torch.arange(rows.tokens, device=level.device)
-    bins = (2 * (rows.queries[:, None] - keys).abs().double().add(1).log2()).long()
-    size = int(bins.max()) + 1
-    pairs = bins[there]
-    total = level.new_zeros(size).index_add(0, pairs, level[there])
-    many = torch.bincount(pairs, minlength=size).clamp_min(1)
-    level = (level - (total / many)[bins]) * there
+    distance = (rows.queries[:, None] - keys).abs()
+    many = torch.bincount(distance[there], minlength=rows.tokens)
+    total = level.new_zeros(rows.tokens).index_add(0, distance[there], level[there])
+    decay = non_increasing(total, many.to(total), torch.zeros_like(many))
+    level = (level - decay[distance]) * there
     return (level - level.sum(1, keepdim=True) / rows.seen[:, None]) * there
 
 

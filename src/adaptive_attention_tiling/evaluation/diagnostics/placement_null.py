@@ -35,6 +35,8 @@ def non_increasing(
             (x, n, width), (y, m, other) = pools.pop(), pools.pop()
             pools.append([(x * n + y * m) / (n + m), n + m, width + other])
     level = sums.new_tensor([pool[0] for pool in pools for _ in range(int(pool[2]))])
+    # Distances without samples take the level before.
+    side = torch.where((counts > 0) | (side != 0), side, 1)
     after = torch.searchsorted(torch.tensor(fitted), torch.arange(len(sums))).to(side)
     at = torch.where(side > 0, after - 1, after)
     own = (at < 0) | (at >= len(level))

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...mathematics.graph import Graph
 
 
-def shuffled_graph(graph: Graph, generator: torch.Generator) -> Graph:
+def shuffled_graphs(graph: Graph, count: int, generator: torch.Generator) -> list[Graph]:
     """Each edge led from one of its ends, drawn at random, to another node about as far away.
 
     The new node lies in the same octave of distances, 2^b <= |i - j| < 2^(b + 1), on either side,
@@ -18,21 +18,30 @@ def shuffled_graph(graph: Graph, generator: torch.Generator) -> Graph:
 
     Args:
         graph: nodes in the order of the text.
+        count: how many are drawn, each from the graph itself.
         generator: of the draws, on the CPU.
     """
     if not len(graph.edges):
-        return graph
+        return [graph] * count
     edges = graph.edges.cpu()
-    flip = torch.rand(len(edges), generator=generator) < 0.5
-    kept, other = torch.where(flip[:, None], edges.flip(1), edges).unbind(1)
+    kept, other = torch.cat([edges, edges.flip(1)]).unbind(1)
     nodes = torch.arange(graph.nodes)
-    octave = octaves((kept[:, None] - nodes).abs())
-    chances = graph.degrees().cpu().double() * (octave == octaves((kept - other).abs())[:, None])
-    drawn = chances.multinomial(1, generator=generator)[:, 0]
-    pairs, index = torch.stack([kept, drawn], 1).sort(1).values.unique(dim=0, return_inverse=True)
-    weights = graph.weights.new_zeros(len(pairs))
-    weights = weights.scatter_reduce(0, index.to(weights.device), graph.weights, "amax")
-    return Graph(graph.nodes, pairs.to(graph.edges.device), weights)
+    alike = octaves((kept[:, None] - nodes).abs()) == octaves((kept - other).abs())[:, None]
+    chances = graph.degrees().cpu().double() * alike
+    drawn = chances.multinomial(count, replacement=True, generator=generator)
+    end = (torch.rand(len(edges), count, generator=generator) < 0.5).long()
+    kept = edges[:, :1].where(end == 0, edges[:, 1:])
+    drawn = drawn[: len(edges)].where(end == 0, drawn[len(edges) :])
+    pairs = torch.minimum(kept, drawn) * graph.nodes + torch.maximum(kept, drawn)
+    return [_of_pairs(graph, column) for column in pairs.unbind(1)]
+
+
+def _of_pairs(graph: Graph, pairs: Int[Tensor, " m"]) -> Graph:
+    """Of edges i n + j with the weights of those of the graph."""
+    pairs, index = pairs.to(graph.edges.device).unique(return_inverse=True)
+    weights = graph.weights.new_zeros(len(pairs)).scatter_reduce(0, index, graph.weights, "amax")
+    edges = torch.stack([pairs // graph.nodes, pairs % graph.nodes], 1)
+    return Graph(graph.nodes, edges, weights)
 
 
 def octaves(distance: Int[Tensor, "*b"]) -> Int[Tensor, "*b"]:
