@@ -388,7 +388,7 @@ def swapped_all(
         "predicted_harm": plan.harm,
         **read,
         "options": {name: count for name, count in counts.items() if count},
-        "choices": plan.indices,
+        "choices": [" ".join(str(n) for n in row) for row in plan.indices],
         "cpu_s": time.process_time() - started,
     }
 
