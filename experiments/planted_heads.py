@@ -174,7 +174,7 @@ STRUCTURES = {
     "pattern": Structure(256, (0.25, 0.5, 1.0), 1.0, plant_pattern, judge_pattern),
     "sink": Structure(256, (1.0, 1.5, 3.0), 1.5, plant_sink, judge_sink),
     "community": Structure(80, (1.0, 1.5, 3.0), 1.5, plant_community, judge_community),
-    "bridge": Structure(80, (8.0, 12.0), 1.5, plant_bridge, judge_bridge),
+    "bridge": Structure(80, (4.0, 6.0, 10.0), 1.5, plant_bridge, judge_bridge),
 }
 
 
