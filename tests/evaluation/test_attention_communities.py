@@ -145,10 +145,11 @@ def test_hubs_stay_hubs():
     place = torch.arange(1, T)
     spokes = torch.stack([torch.zeros_like(place), place], 1)
     ring = torch.stack([place[:-1], place[1:]], 1)
-    (shuffled,) = shuffled_graphs(Graph(T, torch.cat([spokes, ring])), 1, seeded(0))
-    degrees = shuffled.degrees()
-    assert int(degrees[0]) > T / 3
-    assert int(degrees[0]) > 2 * int(degrees[1:].max())
+    drawn = shuffled_graphs(Graph(T, torch.cat([spokes, ring])), 10, seeded(0))
+    degrees = torch.stack([shuffled.degrees() for shuffled in drawn]).double().mean(0)
+    # Half of its links stay at the hub anyway.
+    assert float(degrees[0]) > 0.56 * (T - 1)
+    assert float(degrees[0]) > 4 * float(degrees[1:].max())
 
 
 @pytest.mark.parametrize("ask", [find_communities, find_bridges])

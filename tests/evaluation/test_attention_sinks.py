@@ -56,6 +56,15 @@ def test_keys_that_differ_a_little_are_no_sinks():
     assert [sink.key for sink in found] == [9]
 
 
+def test_one_strong_link_a_row_makes_no_sink():
+    """It raises its key in that row alone, and lowers all others alike, which says nothing."""
+    logits = noise(0, 0.5)
+    late = torch.arange(120, T)
+    logits[late, torch.randint(100, (len(late),), generator=torch.Generator().manual_seed(0))] = 25
+    assert find_sinks(rows_of(logits)) == []
+    assert find_sinks(rows_of(logits + 4 * column(30)))[0].key == 30
+
+
 def test_more_is_found_at_a_larger_level():
     rows = rows_of(noise(1))
     few, many = find_sinks(rows, level=0.001), find_sinks(rows, level=0.999)

@@ -106,6 +106,26 @@ def test_ripples_and_outliers_elsewhere_widen_the_null():
     assert crowd.score < alone.score
 
 
+def test_what_a_decay_is_fitted_to_closely_is_still_as_noisy_as_rows():
+    """Where a profile falls at each step the fit leaves little of it, and rows still differ."""
+    rows = [rows_of(noise(seed) + decay(5.0)) for seed in range(40)]
+    for text in ("5", "9"):
+        found = [match_pattern(head, parse_pattern(text)) for head in rows]
+        assert max(match.z for match in found) < 6
+        assert sum(match.p_value <= 0.01 for match in found) <= 2
+
+
+def test_a_wide_stretch_is_weighed_against_a_decay_through_it():
+    """At the last offsets a fit is low by chance: as a bound of the stretch it would find noise."""
+    last = OffsetPattern(lambda o: (o >= 244).double())
+    found = []
+    for seed in range(12):
+        logits = torch.randn(512, 512, generator=torch.Generator().manual_seed(seed))
+        found.append(match_pattern(rows_of(logits), last))
+    assert sum(match.p_value <= 0.1 for match in found) <= 6
+    assert max(match.z for match in found) < 4
+
+
 def test_what_all_rows_give_a_key_is_no_matter_of_offsets():
     columns = 6.0 * torch.isin(PLACE, torch.tensor([20, 27, 34, 90])).double()
     pattern = OffsetPattern(lambda o: (o % 7 == 2).double())

@@ -14,6 +14,10 @@ from .placement_null import non_increasing
 
 # Keys that fewer rows see have no mean to speak of; fewer keys, no spread.
 _LEAST_ROWS, _LEAST_KEYS = 8, 16
+# So many deviations count in full.
+_OUTLYING = 3
+# Rounds in which rows and distances are brought to what the other leaves.
+_ROUNDS = 3
 # Normal deviates per median of their absolute values.
 _MEDIAN_TO_DEVIATION = 1.4826
 
@@ -34,8 +38,8 @@ def find_sinks(rows: AttentionRows, *, level: float = 0.01) -> list[AttentionSin
     """Keys that get more from all rows than keys at like distances do, the clearest first.
 
     With x_ij = log(n_i a_ij), n_i the keys that row i sees, less the decay with distance (the best
-    fit that never rises, so that nearness is no merit) and the row's mean, a key's mean m_j over
-    the c_j rows that see it is compared with those of all keys:
+    fit that never rises, so that nearness is no merit) and the row's mean, and cut off at three
+    deviations, a key's mean m_j over the c_j rows that see it is compared with those of all keys:
 
         z_j = (m_j - median m) / sqrt(tau^2 + sigma^2 / c_j)
 
@@ -75,11 +79,17 @@ def _beyond_distance(rows: AttentionRows, there: Tensor) -> Float[Tensor, "r T"]
     level = (rows.weights * rows.seen[:, None]).clamp_min(tiny).log()
     keys = torch.arange(rows.tokens, device=level.device)
     distance = (rows.queries[:, None] - keys).abs()
-    many = torch.bincount(distance[there], minlength=rows.tokens)
-    total = level.new_zeros(rows.tokens).index_add(0, distance[there], level[there])
-    decay = non_increasing(total, many.to(total), torch.zeros_like(many))
-    level = (level - decay[distance]) * there
-    return (level - level.sum(1, keepdim=True) / rows.seen[:, None]) * there
+    pairs = distance[there]
+    many = torch.bincount(pairs, minlength=rows.tokens)
+    level = level * there
+    for _ in range(_ROUNDS):
+        level = (level - level.sum(1, keepdim=True) / rows.seen[:, None]) * there
+        total = level.new_zeros(rows.tokens).index_add(0, pairs, level[there])
+        decay = non_increasing(total, many.to(total), torch.zeros_like(many))
+        level = (level - decay[distance]) * there
+    # One strong link to a key makes it no sink.
+    most = _OUTLYING * _MEDIAN_TO_DEVIATION * float(level[there].abs().median())
+    return level.clamp(-most, most)
 
 
 def _deviations(

@@ -212,17 +212,14 @@ def _placed(
     here = torch.stack([(a.roll(-phase, 0) * b).sum() for phase in range(len(a))])
     phase = int(here.argmax())
     a, best = a.roll(-phase, 0), here[phase]
-    # What is left has nothing of the pattern in place; less of it where the pattern overlaps
-    # with itself.
+    # What is left has nothing of the pattern in place, nor where the pattern is itself again.
     null, overlap = _moved(a, b - best * a), _moved(a, a)
-    apart = 1 - overlap.square()
-    apart[:, 0] = 1
-    places = (apart[:, 1:] > 1 - _MOST_OVERLAP).all(0).nonzero()[:, 0] + 1
+    places = (overlap[:, 1:].square() < _MOST_OVERLAP).all(0).nonzero()[:, 0] + 1
     score = float(best / b.norm().clamp_min(1e-300))
     lobe = 2 * int((overlap[0].square() > _MOST_OVERLAP).long().cumprod(0).sum()) - 1
     if min(len(places), a.shape[1] / lobe) < _LEAST_PLACES:
         return PatternMatch(score, math.nan, math.nan, phase)
-    chance = (null / apart.sqrt())[:, places].amax(0)
+    chance = null[:, places].amax(0)
     z = float((best - chance.mean()) / chance.std())
     return PatternMatch(score, z, tail_chance(best, chance), phase)
 

@@ -137,13 +137,13 @@ def _symbols(
 def _fitted(
     query: Float[Tensor, "T D"], key: Float[Tensor, "T D"], value: Float[Tensor, "T E"]
 ) -> tuple[Float[Tensor, "E D"], Float[Tensor, "E D"]]:
-    """Least squares of queries and keys on values, all about their means."""
+    """Least squares of queries and keys on values about their means."""
     value = value - value.mean(0)
     gram = value.mT @ value
     ridge = _RIDGE * gram.diagonal().mean() + torch.finfo(gram.dtype).tiny
     gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    both = torch.cat([query - query.mean(0), key - key.mean(0)], 1)
-    of_query, of_key = torch.linalg.solve(gram, value.mT @ both).chunk(2, 1)
+    fitted = torch.linalg.solve(gram, value.mT @ torch.cat([query, key], 1))
+    of_query, of_key = fitted.chunk(2, 1)
     return of_query, of_key
 
 
