@@ -18,6 +18,14 @@ that 39 shuffled graphs give, for what is judged by those. Intervals are Wilson'
 - `bridge`: two such groups, and 30 more on one link between them; `find_bridges`. Right: the
   clearest is that link. `lowest_curvature` is the share of heads in which it is the very edge of
   lowest curvature.
+
+What came out of 100 heads each (results/planted_heads.json): a period is found in 21, 86 and 100 %
+at strengths 0.5, 1 and 1.5 (false alarms 2 %, interval 0.6-7.0), always the right one; the pattern
+in 31 and 100 % at 0.25 and 0.5 (0 %, 0-3.7); a sink in 52, 96 and 100 % at 1, 1.5 and 3, always
+the right key (1 %, 0.2-5.4); communities in 89, 100 and 100 % at 1, 1.5 and 3, in place in 39, 97
+and 100 % (0 %, 0-3.7); bridges in all, the right link in 62 % between groups of strength 4, where
+noise adds further links between them, and in all from 6 on (0 %, 0-3.7), then also the edge of
+lowest curvature. Null heads have no groups: two groups without a bridge were not tried.
 """
 
 from __future__ import annotations
