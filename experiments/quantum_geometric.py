@@ -13,7 +13,8 @@ tested is the exponential moving average of the weights, so that a curve may be 
               turn; width 64, 4 heads; accuracy
     language  State of the Union speeches as 1,024 byte-pair tokens, 256 at a time; every tenth
               speech is held out; width 128, 4 heads; nats a token
-    longer    the same for twice as many steps, of stages alone; no part of the rule
+    longer    language for twice as many steps, added when half of the others had run: no part of
+              the rule
 
 The arm "projective", added after the first results, gives states the amplitude along one axis that
 points of hyperbolic space have, and nothing hyperbolic.
