@@ -84,13 +84,26 @@ MIXERS = {
     "linear": LinearAttentionConfig(projection=PLAIN),
     "linear_furnished": LinearAttentionConfig(projection=FURNISHED, gates=BY_HEAD),
     "quantum_geometric": QuantumGeometricAttentionConfig(
-        projection=PLAIN, manifold_dim=3, tile_size=4
+        projection=PLAIN,
+        geometry="lorentz",
+        manifold_dim=3,
+        num_layers=1,
+        motive_rank=4,
+        tile_size=4,
+        routes=1,
     ),
     "quantum_geometric_flat": QuantumGeometricAttentionConfig(
-        projection=PLAIN, geometry="flat", manifold_dim=4, motive_rank=2, num_layers=0, routes=0
+        projection=PLAIN, manifold_dim=4, motive_rank=2
     ),
     "quantum_geometric_furnished": QuantumGeometricAttentionConfig(
-        projection=FURNISHED, radius=2.0, manifold_dim=6, num_layers=2, tile_size=3, routes=2
+        projection=FURNISHED,
+        geometry="lorentz",
+        radius=2.0,
+        manifold_dim=6,
+        num_layers=2,
+        motive_rank=4,
+        tile_size=3,
+        routes=2,
     ),
     "resolvent": ResolventAttentionConfig(projection=PLAIN, tolerance=1e-12),
     "resolvent_furnished": ResolventAttentionConfig(projection=FURNISHED, damping=0.8),

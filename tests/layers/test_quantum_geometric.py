@@ -24,7 +24,13 @@ from adaptive_attention_tiling.testing import assert_bit_equal, assert_close
 B, T, C, N, H, G = 2, 22, 8, 3, 4, 2
 PROJECTION = ProjectionConfig(width=C, heads=H, key_value_heads=G)
 CONFIG = QuantumGeometricAttentionConfig(
-    projection=PROJECTION, manifold_dim=N, tile_size=4, num_layers=2, motive_rank=2, routes=2
+    projection=PROJECTION,
+    geometry="lorentz",
+    manifold_dim=N,
+    num_layers=2,
+    motive_rank=2,
+    tile_size=4,
+    routes=2,
 )
 OFF = {"num_layers": 0, "motive_rank": 0, "routes": 0}
 
@@ -128,6 +134,7 @@ def test_the_constructor_of_the_specification_is_that_of_a_config(x):
     bare = ProjectionConfig(width=C, heads=H)
     defaults = QuantumGeometricAttention(C, H).config
     assert defaults == QuantumGeometricAttentionConfig(projection=bare)
+    assert defaults == replace(defaults, geometry="flat", **OFF)
     for wrong in ((C, None), (None, H), (None, None)):
         with pytest.raises(ArgumentError, match="hidden_dim"):
             QuantumGeometricAttention(*wrong)

@@ -44,10 +44,11 @@ class QuantumGeometricAttention(AbstractMixer):
       conductances exp(-d(k_j, k_l)^2 / (2 sigma^2)): the energy of a row falls at each.
     - Keys of other tiles are read by sums of fixed size, as far as routes let them.
 
-    Without flow and routes it is `fidelity_attention`, with heights as its gate. Linear in length;
+    Without flow and routes, as by default, it is `fidelity_attention`, with heights as its gate, if
+    any. Linear in length;
     generation has a state of fixed size; padding may stand anywhere and counts for nothing.
 
-        attention = QuantumGeometricAttention(256, 4, motive_rank=4, manifold_dim=16)
+        attention = QuantumGeometricAttention(256, 4, geometry="lorentz", motive_rank=4)
 
     Source: chapter "Neural Architecture Components" of the specification's plan, whose arguments
     come first; the parts say where they are from.

@@ -14,7 +14,10 @@ from ..sizes import check_sizes
 
 @dataclass(frozen=True, kw_only=True)
 class QuantumGeometricAttentionConfig:
-    """Quantum geometric attention; each stage can be switched off.
+    """Quantum geometric attention, whose stages are off until they are asked for.
+
+    None of them paid for its time in recall or in a small language model, so that the defaults are
+    plain fidelity attention: experiments/quantum_geometric.py says by how much.
 
     Args:
         projection: its `query_width` is `manifold_dim`; leave it out.
@@ -33,13 +36,13 @@ class QuantumGeometricAttentionConfig:
     """
 
     projection: ProjectionConfig
-    geometry: Literal["lorentz", "projective", "flat"] = "lorentz"
+    geometry: Literal["lorentz", "projective", "flat"] = "flat"
     radius: float = 1.0
     manifold_dim: int = 16
-    num_layers: int = 1
-    motive_rank: int = 4
+    num_layers: int = 0
+    motive_rank: int = 0
     tile_size: int = 16
-    routes: int = 1
+    routes: int = 0
     dropout: float = 0.0
     background: float = BACKGROUND
 

@@ -103,14 +103,20 @@ def read_mask(
 def _without_mask(module: nn.Module, causal: bool | None) -> tuple[bool, None]:
     # `tiled_mask` always returns a mask. Without one, the model did not ask for it: vision
     # encoders do so and mean that everything is visible. A causal model must not.
-    registered = any(f is tiled_mask for f in ALL_MASK_ATTENTION_FUNCTIONS.values())
-    if causal is False and registered:
+    if causal is False and _is_registered(module):
         return False, None
     raise UnsupportedError(
         f"attention_mask: {_name(module)} (is_causal={causal}) got None, so neither causality nor "
         "padding is known. Fix: call adaptive_attention_tiling.models.hf.register(), or "
         f"{_INSTEAD}."
     )
+
+
+def _is_registered(module: nn.Module) -> bool:
+    """Whether the model would have had its mask from `tiled_mask`, had it asked for one."""
+    own = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    masks = dict(ALL_MASK_ATTENTION_FUNCTIONS.items())
+    return tiled_mask in (masks.values() if own is None else [masks.get(own)])
 
 
 def _tokens(
