@@ -14,6 +14,7 @@ from adaptive_attention_tiling.evaluation.recommendation import (
     fit_option,
     judge_head,
 )
+from adaptive_attention_tiling.evaluation.recommendation.near import has_far_keys, near_keys
 
 TOKENS = 320
 EXACT = HeadOption("exact", "exact")
@@ -68,6 +69,19 @@ def test_exact_and_window_read_these_keys_and_cost_their_share(head, option, see
     torch.testing.assert_close(fitted.read(*head, rows), expected[rows], rtol=1e-4, atol=1e-5)
     every = TOKENS * (TOKENS + 1) / 2 if is_causal else TOKENS**2
     assert fitted.cost(TOKENS) == pytest.approx(float(mask.sum()) / every)
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+@pytest.mark.parametrize(
+    ("tokens", "size", "sinks"),
+    [(9, 3, 2), (9, 5, 2), (9, 3, 7), (9, 1, 0), (9, 2, 9), (9, 9, 0), (9, 12, 3), (1, 1, 0)],
+)
+def test_far_keys_are_those_seen_and_not_near(tokens, size, sinks, is_causal):
+    rows = columns = torch.arange(tokens)
+    near = near_keys(rows, columns, size, sinks, is_causal=is_causal)
+    far = ~near & ((columns <= rows[:, None]) | (not is_causal))
+    found = has_far_keys(rows, tokens, size, sinks, is_causal=is_causal)
+    assert found.tolist() == far.any(1).tolist()
 
 
 @pytest.mark.parametrize("is_causal", [True, False])

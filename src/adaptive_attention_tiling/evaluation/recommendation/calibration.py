@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .near import near_keys
+from .near import has_far_keys, near_keys
 
 # Of the squared and standardised slopes of a gain, against the weighted mean of squared errors.
 _RIDGE = 0.05
@@ -55,19 +55,20 @@ def calibration_pairs(
     generator: torch.Generator,
 ) -> CalibrationPairs | None:
     """So many of `rows` that have far keys, drawn at random; None if none has."""
-    columns = torch.arange(len(key), device=rows.device)
-    far = ~near_keys(rows, columns, window, sinks, is_causal=is_causal)
-    seen = columns <= rows[:, None] if is_causal else torch.ones_like(far)
-    far &= seen
-    kept = far.any(1).nonzero()[:, 0]
+    kept = rows[has_far_keys(rows, len(key), window, sinks, is_causal=is_causal)]
     if not len(kept):
         return None
     if len(kept) > samples:
         drawn = torch.randperm(len(kept), generator=generator)[:samples]
-        kept = kept[drawn.to(kept.device)].sort().values
-    q, k = query[rows[kept]].detach().double(), key.detach().double()
-    logits = (scale * (q @ k.mT)).masked_fill(~seen[kept], -torch.inf)
-    return CalibrationPairs(q, k, far[kept], logits)
+        kept = kept[drawn.to(kept.device).sort().values]
+    columns = torch.arange(len(key), device=rows.device)
+    far = ~near_keys(kept, columns, window, sinks, is_causal=is_causal)
+    q, k = query[kept].detach().double(), key.detach().double()
+    logits = scale * (q @ k.mT)
+    if is_causal:
+        unseen = columns > kept[:, None]
+        far, logits = far & ~unseen, logits.masked_fill(unseen, -torch.inf)
+    return CalibrationPairs(q, k, far, logits)
 
 
 def fitted_gain(

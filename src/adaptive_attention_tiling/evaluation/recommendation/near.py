@@ -21,6 +21,16 @@ def near_keys(
     return near & (gap >= 0) if is_causal else near
 
 
+def has_far_keys(
+    rows: Int[Tensor, " r"], tokens: int, window: int, sinks: int, *, is_causal: bool
+) -> Bool[Tensor, " r"]:
+    """Whether a query sees any key of a text that is not near."""
+    before = rows - window >= sinks
+    if is_causal:
+        return before
+    return before | ((rows + window).clamp_min(sinks) < tokens)
+
+
 def mean_near_keys(tokens: int, window: int, sinks: int, *, is_causal: bool) -> float:
     """How many keys are near to a query, on average over all queries of a text."""
     rows = torch.arange(tokens)
