@@ -24,8 +24,9 @@ help: ## list the targets
 demo: $(VENV)/runtime $(VENV)/kernels ## a real model reads a real speech, exactly and adaptively
 	$(BIN)/aat demo $(ARGS)
 
-test: $(VENV)/dev $(VENV)/kernels ## run the tests
-	$(BIN)/python -m pytest
+# Tests of one file stay together: they share what is slow to make.
+test: $(VENV)/dev $(VENV)/kernels ## run the tests, on four processors at most
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 browser: ## install the browser that tests open reports in (as root, from Debian's packages)
 	command -v chromium || (apt-get update && apt-get install -y --no-install-recommends chromium)

@@ -156,7 +156,7 @@ def test_short_texts(tokens):
     ("change", "message"),
     [
         ({"query": torch.ones(3, 4)}, "query: got"),
-        ({"value": torch.ones(4, 2)}, r"value: got \[4, 2\]"),
+        ({"value": torch.ones(4, 2)}, r"value: got torch.float32 \[4, 2\]"),
         ({"value": torch.full((5, 2), torch.nan)}, "value: got"),
         ({"maps": (torch.ones(2, 4), torch.ones(4, 2))}, r"maps: got .*expected two of \[2, 4\]"),
         ({"diffusion": -1.0}, "diffusion: got -1"),

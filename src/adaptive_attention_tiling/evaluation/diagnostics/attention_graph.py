@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ...mathematics.graph import Graph
+from .head_tensors import check_head
 
 _CHUNK_ROWS = 128
 
@@ -71,17 +72,3 @@ def _check(query: Tensor, key: Tensor, top_k: int, skip: int, rows: int | None) 
     for name, value, least in (("top_k", top_k, 1), ("skip", skip, 0), ("rows", rows, 1)):
         if value is not None and value < least:
             raise ArgumentError(name, value, f"an integer >= {least}", f"pass {name}={least}")
-
-
-def check_head(query: Tensor, key: Tensor) -> None:
-    """Refuse anything but finite queries and keys [T, D] of one head."""
-    if query.dim() != 2 or query.shape != key.shape or not query.is_floating_point():
-        raise ArgumentError(
-            "query",
-            f"query {list(query.shape)} and key {list(key.shape)}",
-            "floating [T, D] of one head, both alike",
-            "pass query[0, head] and the key of its group",
-        )
-    for name, given in (("query", query), ("key", key)):
-        if not bool(given.isfinite().all()):
-            raise ArgumentError(name, "NaN or infinity", "finite numbers", "leave such tokens out")

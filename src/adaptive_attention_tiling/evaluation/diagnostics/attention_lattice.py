@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ...mathematics.crystal import minkowski_reduced
-from .attention_graph import check_head
+from .head_tensors import check_head
 from .periodic_head import running_median
 
 # A peak of the autocorrelation is half as high as the highest ones.

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .attention_graph import check_head
+from .head_tensors import check_head
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ...ops.tiled_attention.risk import Risk, error_cost
 from ...ops.tiled_attention.tiles import Summary, order_block, summarise
 from ...tiling.tree import LogitSpread, guarded
 from .attention_rows import AttentionRows, attention_rows
+from .head_tensors import check_head
 
 _SINKS = 4
 # A summary has a mean key, a mean value and a variance of each key coordinate.
@@ -81,7 +82,7 @@ def head_compressibility(
         generator: of the rows; by default a new one with seed 0.
     """
     layout = TileLayout(tile=tile)
-    check_value(query, value)
+    check_head(query, key, value)
     if not error > 0:
         raise ArgumentError("error", error, "a number > 0", "pass error=0.01")
     found = attention_rows(
@@ -101,17 +102,6 @@ def head_compressibility(
     return HeadCompressibility(
         _dropped_share(found, values, parts.output, allowed), tiles[0], min(tiles[1:]), tile
     )
-
-
-def check_value(query: Tensor, value: Tensor) -> None:
-    """Refuse anything but finite values [T, E] of as many tokens as the queries are."""
-    if value.dim() != 2 or len(value) != len(query) or not bool(value.isfinite().all()):
-        raise ArgumentError(
-            "value",
-            f"{list(value.shape)}, or NaN or infinity in it",
-            f"finite [{len(query)}, E], one row a token",
-            "pass value[0, group] of the same tokens",
-        )
 
 
 def _dropped_share(

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...errors import ArgumentError
 from ...tiling.bit_budget import BitBudget, bit_budget
 from .attention_rows import AttentionRows, attention_at
+from .head_tensors import check_head
 
 _MOST_BITS = 32
 
@@ -70,11 +71,7 @@ def key_bits(
     """
     if not tolerance > 0:
         raise ArgumentError("tolerance", tolerance, "a number > 0", "pass tolerance=0.01")
-    if value.dim() != 2 or len(value) != len(key) or not value.is_floating_point():
-        raise ArgumentError(
-            "value", f"{value.dtype} {list(value.shape)}", f"floating [{len(key)}, E]",
-            "pass the values of the head's group",
-        )  # fmt: skip
+    check_head(query, key, value)
     values, wanted = value.detach().double(), query.detach().double()
     exact = rows.weights @ values
     exponents = _exponents(key, tile)

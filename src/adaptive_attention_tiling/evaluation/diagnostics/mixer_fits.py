@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .attention_graph import check_head
 from .attention_rows import AttentionRows, attention_rows
-from .compressibility import check_value
+from .head_tensors import check_head
 from .mixer_features import FeaturePair, mixer_features
 
 # Of the largest product of eigenvalues of the two Gram matrices.
@@ -70,8 +69,7 @@ def mixer_fits(
         sinks: first keys, which are read exactly.
         generator: of rows and k-means; by default a new one with seed 0.
     """
-    check_head(query, key)
-    check_value(query, value)
+    check_head(query, key, value)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     found = attention_rows(
         query,

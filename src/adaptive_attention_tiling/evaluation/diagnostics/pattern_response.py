@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .attention_graph import check_head
+from .head_tensors import check_head
 
 # Of the variance of values, added to each direction when queries and keys are fitted to them.
 _RIDGE = 1e-3
@@ -150,11 +150,7 @@ def _fitted(
 def _check(
     query: Tensor, key: Tensor, value: Tensor, diffusion: float, window: int, waves: int
 ) -> None:
-    check_head(query, key)
-    if value.dim() != 2 or len(value) != len(key) or not bool(value.isfinite().all()):
-        raise ArgumentError(
-            "value", list(value.shape), f"finite [{len(key)}, E]", "pass those of the keys"
-        )
+    check_head(query, key, value)
     for name, given, least in (("diffusion", diffusion, 0), ("window", window, 2)):
         if not least <= given < math.inf:
             raise ArgumentError(name, given, f"a number >= {least}", f"pass {name}={least}")

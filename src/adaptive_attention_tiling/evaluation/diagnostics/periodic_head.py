@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from ...errors import ArgumentError
 from ...mathematics.crystal import profile_period
-from .attention_graph import check_head
+from .head_tensors import check_head
 
 _LEAST_ROWS = 4
 Kind = Literal["offset", "position"]

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...errors import ArgumentError
-from ..diagnostics.attention_graph import check_head
+from ..diagnostics.head_tensors import check_head
 from .calibration import CalibrationPairs, calibration_pairs
 from .far_kernels import FarKernel
 from .fidelity_fit import fit_fidelity
@@ -42,7 +41,7 @@ def fit_option(
         rows: the only queries that a fit may look at; by default all.
         generator: of the draws; by default a new one with seed 0.
     """
-    check_tensors_of_head(query, key, value)
+    check_head(query, key, value)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     head = FittedHead(option, is_causal, scale, query.shape[-1], value.shape[-1])
     if option.kind == "tiled":
@@ -70,15 +69,3 @@ def _fitted(
     if option.kind == "splat":
         return fit_splats(pairs, option["splats"], scale, generator)
     return fit_fidelity(pairs, option["amplitudes"], scale)
-
-
-def check_tensors_of_head(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Refuse anything but finite query, key [T, D] and value [T, E] of one head."""
-    check_head(query, key)
-    if value.dim() != 2 or len(value) != len(query) or not bool(value.isfinite().all()):
-        raise ArgumentError(
-            "value",
-            f"shape {list(value.shape)}",
-            f"finite numbers [T, E] with T = {len(query)} as query has",
-            "pass the values of the head's group",
-        )

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import ArgumentError
-from .fit import check_tensors_of_head, fit_option
+from ..diagnostics.head_tensors import check_head
+from .fit import fit_option
 from .fitted_head import FittedHead, tiled_reading
 from .options import HeadOption, default_options
 
@@ -88,7 +89,7 @@ def fit_and_judge(
     generator: torch.Generator | None = None,
 ) -> list[tuple[OptionTrial, FittedHead]]:
     """As `judge_head`, with the head that was fitted to all other queries beside each trial."""
-    check_tensors_of_head(query, key, value)
+    check_head(query, key, value)
     if isinstance(rows, bool) or rows < 1:
         raise ArgumentError("rows", rows, "an integer >= 1", "pass rows=64")
     tensors = query.detach(), key.detach(), value.detach()
