@@ -92,7 +92,7 @@ MIXERS = {
         tile_size=4,
         routes=1,
     ),
-    "quantum_geometric_flat": QuantumGeometricAttentionConfig(
+    "quantum_geometric_projective": QuantumGeometricAttentionConfig(
         projection=PLAIN, manifold_dim=4, motive_rank=2
     ),
     "quantum_geometric_furnished": QuantumGeometricAttentionConfig(

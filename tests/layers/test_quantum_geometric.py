@@ -134,7 +134,7 @@ def test_the_constructor_of_the_specification_is_that_of_a_config(x):
     bare = ProjectionConfig(width=C, heads=H)
     defaults = QuantumGeometricAttention(C, H).config
     assert defaults == QuantumGeometricAttentionConfig(projection=bare)
-    assert defaults == replace(defaults, geometry="flat", **OFF)
+    assert defaults == replace(defaults, geometry="projective", **OFF)
     for wrong in ((C, None), (None, H), (None, None)):
         with pytest.raises(ArgumentError, match="hidden_dim"):
             QuantumGeometricAttention(*wrong)

@@ -31,24 +31,25 @@ from .parts import FlowSteps, LocalHeights, TileRoutes
 
 
 class QuantumGeometricAttention(AbstractMixer):
-    """Fidelity attention of points of hyperbolic space, whose patterns flow within tiles.
+    """Fidelity attention of states with a geometry, whose patterns flow within tiles.
 
         o_i = sum_j W_ij v_j / sum_j W_ij
 
-    - A head's query or key is a tangent t at the origin of Lorentz space, its point
-      X = exp_0(t) = (X_0, u), and its state |psi> = X / |X|: fidelity of x and y is
-      (x_0 y_0 + u . v)^2 / (|X|^2 |Y|^2), which only points far out in different directions bring
-      near 0. With geometry "projective" the state is (1, t / R), normalised, with "flat" t / |t|.
+    - A head's query or key is a vector t. Its state |psi> is (1, t / R), normalised, or t / |t| if
+      the geometry is "flat". With "lorentz" t is a tangent at the origin of hyperbolic space, its
+      point X = exp_0(t) = (X_0, u), and |psi> = X / |X|: fidelity of x and y is
+      (x_0 y_0 + u . v)^2 / (|X|^2 |Y|^2), which only points far out in opposite directions bring
+      near 0.
     - W_ij = |<psi_i|psi_j>|^2 + background, weighed by local heights of key j.
     - Within a query's own tile W flows for `num_layers` steps along the graph of its keys, with
       conductances exp(-d(k_j, k_l)^2 / (2 sigma^2)): the energy of a row falls at each.
     - Keys of other tiles are read by sums of fixed size, as far as routes let them.
 
     Without flow and routes, as by default, it is `fidelity_attention`, with heights as its gate, if
-    any. Linear in length;
-    generation has a state of fixed size; padding may stand anywhere and counts for nothing.
+    any. Linear in length; generation has a state of fixed size; padding may stand anywhere and
+    counts for nothing.
 
-        attention = QuantumGeometricAttention(256, 4, geometry="lorentz", motive_rank=4)
+        attention = QuantumGeometricAttention(256, 4, motive_rank=4, manifold_dim=16)
 
     Source: chapter "Neural Architecture Components" of the specification's plan, whose arguments
     come first; the parts say where they are from.

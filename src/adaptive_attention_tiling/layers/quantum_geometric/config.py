@@ -14,10 +14,11 @@ from ..sizes import check_sizes
 
 @dataclass(frozen=True, kw_only=True)
 class QuantumGeometricAttentionConfig:
-    """Quantum geometric attention, whose stages are off until they are asked for.
+    """Quantum geometric attention; each stage can be switched off.
 
-    None of them paid for its time in recall or in a small language model, so that the defaults are
-    plain fidelity attention: experiments/quantum_geometric.py says by how much.
+    On by default is what paid for its time in recall and a small language model: states with a part
+    along one axis ("projective"). Flow, heights, routes and hyperbolic points ("lorentz") did not;
+    experiments/quantum_geometric.py says by how much.
 
     Args:
         projection: its `query_width` is `manifold_dim`; leave it out.
@@ -36,7 +37,7 @@ class QuantumGeometricAttentionConfig:
     """
 
     projection: ProjectionConfig
-    geometry: Literal["lorentz", "projective", "flat"] = "flat"
+    geometry: Literal["lorentz", "projective", "flat"] = "projective"
     radius: float = 1.0
     manifold_dim: int = 16
     num_layers: int = 0
