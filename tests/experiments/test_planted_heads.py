@@ -91,3 +91,10 @@ def test_the_strongest_are_found_and_false_alarms_are_rare(rows, planted, name):
     assert mine[-1]["false_alarms"]["share"] <= 0.05
     found = [row["found"]["share"] for row in mine[:-1]]
     assert found == sorted(found)
+
+
+def test_parted_groups_are_no_bridge(rows, planted):
+    assert [name for name, s in planted.STRUCTURES.items() if s.surroundings] == ["bridge"]
+    alarms = [r["false_alarms"]["share"] for r in rows if r["structure"] == "bridge"]
+    assert len(alarms) == 4
+    assert max(alarms[1:]) <= 0.05  # in the weakest groups noise makes true bridges
