@@ -14,6 +14,10 @@ heads swapped; nothing is trained. Cost is multiply-adds a query as a share of e
   random (three draws) and in layer order (cheapest first, cheapest last), and against one option
   for all heads. Loss added and KL, mean over speeches, beside the harm predicted.
 
+How errors add up over heads (`COMPOUNDING` of `recommend`) and the number of judged queries were
+set by what they did to Grant's message of 1873 and Carter's of 1981; the texts of these tables had
+no part in it.
+
 What has been worked out is kept in --work, if given, and not made again; N processes with that
 folder and parts 0/N to (N - 1)/N share the work.
 """
@@ -52,6 +56,7 @@ from adaptive_attention_tiling.evaluation.recommendation import (
     default_options,
     fit_and_judge,
     fit_option,
+    harm_of,
     head_sensitivity,
     judge_head,
     recommend,
@@ -60,7 +65,7 @@ from adaptive_attention_tiling.evaluation.recommendation import (
 from adaptive_attention_tiling.evaluation.variant import observed
 
 CALIBRATION = "1907-Roosevelt-1"
-TEXTS = ("1873-Grant-1", "1981-Carter-1")
+TEXTS = ("1862-Lincoln-1", "1941-Roosevelt-1")
 BUDGETS = (0.25, 0.125, 0.5)
 DRAWS = 3
 SWAPS = 36
@@ -349,7 +354,7 @@ class Dealer:
                 (trials[n := next(place)], n, s) for trials, s in zip(own, sizes, strict=True)
             ]
             rows.append(
-                tuple(HeadChoice(n, t.cost, t.error, s * t.error**2, "dealt") for t, n, s in picked)
+                tuple(HeadChoice(n, t.cost, t.error, harm_of(t, s), "dealt") for t, n, s in picked)
             )
         return Recommendation(self.reader.options, tuple(rows))
 

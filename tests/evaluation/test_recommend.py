@@ -1,6 +1,7 @@
 """Which option each head gets, against an exact optimum, and the file that says so."""
 
 import copy
+import functools
 import itertools
 import json
 import math
@@ -14,8 +15,8 @@ from adaptive_attention_tiling.evaluation.recommendation import (
     HeadOption,
     OptionTrial,
     Recommendation,
-    recommend,
 )
+from adaptive_attention_tiling.evaluation.recommendation import recommend as recommend_by_default
 
 OPTIONS = (
     HeadOption("exact", "exact"),
@@ -23,6 +24,9 @@ OPTIONS = (
     HeadOption("tiled 0.3", "tiled", {"tolerance": 0.3, "block": 64}),
     HeadOption("splat 8", "splat", {"splats": 8, "window": 64, "sinks": 4}),
 )
+# Errors that add up alike, whatever made them.
+ALIKE = dict.fromkeys(("exact", "window", "tiled", "splat", "fidelity"), 1.0)
+recommend = functools.partial(recommend_by_default, compounding=ALIKE)
 
 
 def head(*pairs):
@@ -117,6 +121,24 @@ def test_at_a_price_it_is_the_optimum_of_what_it_spends():
             spent = sum(c for c, _ in at)
             found = recommend(trials, [[1.0] * 6], spent / 120 + 1e-9)
             assert found.harm == pytest.approx(optimum(heads, spent))
+
+
+def test_errors_that_add_up_over_heads_weigh_more():
+    windows_or_tiles = [[head((0.3, 0.1), (0.3, 0.15))]]
+    assert recommend(windows_or_tiles, [[3.0]], 0.3).indices == [[1]]
+    found = recommend_by_default(windows_or_tiles, [[3.0]], 0.3)
+    assert found.indices == [[2]]
+    assert found.harm == pytest.approx(3 * 0.15**2)
+    twice = recommend_by_default(windows_or_tiles, [[3.0]], 0.3, compounding=ALIKE | {"tiled": 7.0})
+    assert twice.harm == pytest.approx(3 * 0.1**2)
+    assert recommend_by_default(windows_or_tiles, [[3.0]], tolerance=0.2).indices == [[1]]
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, math.nan, math.inf, None])
+def test_a_kind_without_a_number_is_told(number):
+    given = {"exact": 1.0, "tiled": 1.0} | ({} if number is None else {"window": number})
+    with pytest.raises(ArgumentError, match=r"compounding: .* for window"):
+        recommend_by_default([[head((0.3, 0.1), (0.3, 0.2))]], [[1.0]], 0.5, compounding=given)
 
 
 def test_what_no_head_gains_from_is_not_bought():

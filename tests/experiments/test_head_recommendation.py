@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 from adaptive_attention_tiling.evaluation.recommendation import (
     HeadOption,
     OptionTrial,
+    harm_of,
     recommend,
 )
 
@@ -62,7 +63,7 @@ def test_rivals_deal_the_same_options_to_other_heads(dealer):
         assert plan.harm >= best.harm
         for own, row in zip(dealer.trials, plan.choices, strict=True):
             for trials, choice in zip(own, row, strict=True):
-                assert choice.harm == pytest.approx(trials[choice.option].error ** 2)
+                assert choice.harm == pytest.approx(harm_of(trials[choice.option], 1.0))
     costs = [c.cost for row in rivals["cheapest first"].choices for c in row]
     assert costs == sorted(costs)
     back = [c.cost for row in rivals["cheapest last"].choices for c in row]

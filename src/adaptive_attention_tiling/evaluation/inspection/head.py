@@ -99,7 +99,7 @@ def inspect_head(task: HeadTask) -> HeadInspection:
         metric = None if task.metric is None else torch.from_numpy(task.metric)
         trials = judge_head(
             query, key, value, **head,
-            options=options, rows=plan.rows, metric=metric, generator=draws(1),
+            options=options, rows=plan.judged_rows, metric=metric, generator=draws(1),
         )  # fmt: skip
     with _timed(seconds, "patterns"):
         matches = tuple(_matches(query, key, head, plan, draws(2)))

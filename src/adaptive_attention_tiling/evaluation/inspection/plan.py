@@ -21,8 +21,8 @@ class InspectionPlan:
         tolerance: relative error that is accepted in each head; if given, a head's page recommends
             the cheapest option within it instead.
         patterns: names, and what `parse_pattern` makes a pattern of.
-        rows: queries a head's figures are worked out from, and as many that its options are judged
-            on.
+        rows: queries a head's figures are worked out from.
+        judged_rows: queries its options are judged on.
         sensitivity_tokens, sensitivity_draws: how much of the text tells which heads matter, and
             how often labels are drawn for it; see `head_sensitivity`.
         shown_queries, shown_keys: how many tokens a head's page shows, and their strongest keys.
@@ -38,6 +38,7 @@ class InspectionPlan:
     tolerance: float | None = None
     patterns: tuple[tuple[str, str], ...] = ()
     rows: int = 64
+    judged_rows: int = 256
     sensitivity_tokens: int = 512
     sensitivity_draws: int = 2
     shown_queries: int = 24
@@ -75,6 +76,7 @@ class InspectionPlan:
 
 _COUNTS = {
     "rows": 2,
+    "judged_rows": 1,
     "sensitivity_tokens": 2,
     "sensitivity_draws": 1,
     "shown_queries": 1,

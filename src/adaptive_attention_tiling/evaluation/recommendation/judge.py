@@ -40,7 +40,7 @@ def judge_head(
     is_causal: bool = True,
     scale: float | None = None,
     options: Sequence[HeadOption] | None = None,
-    rows: int = 64,
+    rows: int = 256,
     metric: Float[Tensor, "E E"] | None = None,
     generator: torch.Generator | None = None,
 ) -> list[OptionTrial]:
@@ -84,14 +84,14 @@ def fit_and_judge(
     is_causal: bool = True,
     scale: float | None = None,
     options: Sequence[HeadOption] | None = None,
-    rows: int = 64,
+    rows: int = 256,
     metric: Float[Tensor, "E E"] | None = None,
     generator: torch.Generator | None = None,
 ) -> list[tuple[OptionTrial, FittedHead]]:
     """As `judge_head`, with the head that was fitted to all other queries beside each trial."""
     check_head(query, key, value)
     if isinstance(rows, bool) or rows < 1:
-        raise ArgumentError("rows", rows, "an integer >= 1", "pass rows=64")
+        raise ArgumentError("rows", rows, "an integer >= 1", "pass rows=256")
     tensors = query.detach(), key.detach(), value.detach()
     options = default_options(len(query)) if options is None else options
     generator = torch.Generator().manual_seed(0) if generator is None else generator

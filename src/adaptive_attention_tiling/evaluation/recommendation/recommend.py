@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 from ...errors import ArgumentError
 from .judge import OptionTrial
 from .recommendation import HeadChoice, Recommendation
 
 Trials = Sequence[Sequence[Sequence[OptionTrial]]]
+
+COMPOUNDING: Mapping[str, float] = MappingProxyType(
+    {"exact": 1.0, "tiled": 1.0, "window": 4.0, "splat": 8.0, "fidelity": 4.0}
+)
+"""What errors of each kind come to where many heads have them, beside those of tiles: windows lose
+the same far text in every head, and far kernels meet other texts than they were fitted to. Set by
+trial on SmolLM2; see experiments/head_recommendation.py."""
 
 
 def recommend(
@@ -20,11 +28,12 @@ def recommend(
     tolerance: float | None = None,
     *,
     tokens: int | None = None,
+    compounding: Mapping[str, float] = COMPOUNDING,
 ) -> Recommendation:
     """One option for each head: least harm within a budget, or least cost within a tolerance.
 
-    The harm of an option in a head is s e^2, s its sensitivity and e the error of the trial, and
-    harms add up: errors of heads are taken as small and independent.
+    The harm of an option in a head is c s e^2, s its sensitivity, e the error of the trial and c
+    what errors of its kind come to where many heads have them; harms add up.
 
     With a budget, the mean cost of all heads is at most that and the sum of harms small: each head
     takes the option of least harm + p cost, at the least price p that keeps the budget (bisection
@@ -40,14 +49,16 @@ def recommend(
         budget: of the mean cost; at least what the cheapest options cost.
         tolerance: >= 0. Exactly one of both is given.
         tokens: length of the text that costs are of; kept in the recommendation.
+        compounding: c > 0 of each kind of option.
 
     Raises:
         ArgumentError: a budget that the cheapest options exceed; what is not rectangular, not
             finite or negative, by name.
     """
     _check(trials, sensitivity, budget, tolerance)
+    _check_compounding(trials, compounding)
     heads = [
-        [(t.cost, s * t.error**2) for t in row]
+        [(t.cost, harm_of(t, s, compounding)) for t in row]
         for layer, weights in zip(trials, sensitivity, strict=True)
         for row, s in zip(layer, weights, strict=True)
     ]
@@ -61,7 +72,7 @@ def recommend(
     place = iter(chosen)
     choices = tuple(
         tuple(
-            _choice(row, weight, next(place), tolerance)
+            _choice(row, n := next(place), harm_of(row[n], weight, compounding), tolerance)
             for row, weight in zip(layer, weights, strict=True)
         )
         for layer, weights in zip(trials, sensitivity, strict=True)
@@ -149,11 +160,17 @@ def _within(row: Sequence[OptionTrial], tolerance: float) -> int:
     return min(fits, key=lambda n: (row[n].cost, row[n].error))
 
 
+def harm_of(
+    trial: OptionTrial, sensitivity: float, compounding: Mapping[str, float] = COMPOUNDING
+) -> float:
+    """c s e^2, what a head's option is predicted to add to the loss; see `recommend`."""
+    return compounding[trial.option.kind] * sensitivity * trial.error**2
+
+
 def _choice(
-    row: Sequence[OptionTrial], weight: float, chosen: int, tolerance: float | None
+    row: Sequence[OptionTrial], chosen: int, harm: float, tolerance: float | None
 ) -> HeadChoice:
     trial = row[chosen]
-    harm = weight * trial.error**2
     return HeadChoice(chosen, trial.cost, trial.error, harm, _reason(row, chosen, tolerance))
 
 
@@ -225,3 +242,14 @@ def _check(
         )
     if not all(0 <= s < math.inf for row in sensitivity for s in row):
         raise ArgumentError("sensitivity", sensitivity, "finite numbers >= 0", "pass 1 if unknown")
+
+
+def _check_compounding(trials: Trials, compounding: Mapping[str, float]) -> None:
+    for kind in {trial.option.kind for trial in trials[0][0]}:
+        if not 0 < compounding.get(kind, 0) < math.inf:
+            raise ArgumentError(
+                "compounding",
+                f"{compounding.get(kind)} for {kind}",
+                "a finite number > 0 for each kind of option",
+                f"add {kind}=1.0",
+            )

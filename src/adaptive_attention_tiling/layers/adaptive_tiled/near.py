@@ -102,6 +102,7 @@ def _by_block(
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept serves training too
 def _causal(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "t s"]:
     """Which keys each query sees, when the last of both are the same token."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)

@@ -126,6 +126,7 @@ def direct_lattice(reciprocal: Float[Tensor, "r d"]) -> Float[Tensor, "r d"]:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept serves training too
 def _wavevectors(shape: tuple[int, ...], padding: int) -> tuple[list[int], Tensor, list[Tensor]]:
     """Sides of the grid, where there are enough cycles, and numbers of each shell's wavevectors."""
     sides = [padding * side for side in shape]

@@ -169,6 +169,7 @@ def _product(one: Tensor, other: Tensor, size: int, order: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept serves training too
 def _multiplication(size: int, order: int) -> tuple[Tensor, Tensor, Tensor]:
     """Numbers of all pairs of monomials whose product is kept, and of that product."""
     listed = monomials(size, order)

@@ -23,6 +23,7 @@ def multi_indices(dimension: int, degree: int) -> tuple[tuple[int, ...], ...]:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept serves training too
 def wedge_table(dimension: int, first: int, second: int) -> Int[Tensor, "i j k"]:
     """T[I, J, K] in e^I wedge e^J = sum_K T[I, J, K] e^K, each 0, 1 or -1; int8."""
     lefts, rights, outs = (

@@ -29,6 +29,7 @@ class Scouts(NamedTuple):
 
 
 @functools.cache
+@torch.inference_mode(False)  # what is kept serves training too
 def scout_rows(size: int, count: int) -> Tensor:
     """Which of a super-block's queries plan for the next: half spread over it, half its last."""
     if count >= size:
@@ -101,6 +102,7 @@ def near_part(
 
 
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept serves training too
 def causal_bias(
     queries: int, keys: int, before: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

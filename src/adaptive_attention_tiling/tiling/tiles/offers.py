@@ -74,6 +74,7 @@ class Offers:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept serves training too
 def offers(
     tokens: int,
     *,
