@@ -70,7 +70,7 @@ function budgetsTable() {
       "p",
       {},
       "A budget is the cost that all heads together may have, as a share of exact attention. " +
-        `Predicted harm, in ${report.sensitivity_unit}, adds up over all heads the sensitivity times the square of the error of what the head takes.`,
+        `Predicted harm, in ${report.sensitivity_unit}, adds up over all heads the sensitivity times the square of the error of what the head takes, more where errors of its kind add up over heads (windows, splats, fidelity).`,
     ),
     optionLegend(),
     wide(
