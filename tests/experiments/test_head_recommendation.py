@@ -1,5 +1,6 @@
 """The experiment on recommended heads: what it deals, keeps and sums up."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,3 +159,13 @@ def test_a_model_starts_at_a_later_layer_for_a_while(experiment):
 def test_trials_of_the_dealer_are_what_recommend_takes(dealer):
     best = recommend(dealer.trials, dealer.sensitivity.values.tolist(), 0.5)
     assert best.indices == dealer.recommended(0.5).indices
+
+
+def test_the_recommendation_diverges_least_of_all_deals():
+    found = json.loads((ROOT / "experiments/results/head_recommendation.json").read_text())
+    summary = found["summary"]
+    for budget in ("0.5", "0.25", "0.125"):
+        plans = {name: own for name, own in summary.items() if name.startswith(f"{budget}: ")}
+        assert len(plans) == 6
+        assert all(own["texts"] == 2 for own in plans.values())
+        assert min(plans, key=lambda name: plans[name]["kl"]) == f"{budget}: recommended"

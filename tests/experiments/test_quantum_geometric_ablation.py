@@ -1,12 +1,17 @@
 """The ablation of quantum geometric attention is fair, and reads its curves as it says."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from adaptive_attention_tiling.layers import FidelityAttention, FidelityAttentionConfig
+from adaptive_attention_tiling.layers import (
+    FidelityAttention,
+    FidelityAttentionConfig,
+    QuantumGeometricAttentionConfig,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,3 +120,26 @@ def test_the_rule_asks_for_a_gain_beyond_the_spread_and_no_loss(
     found += runs("longer", "plain", [(4, 4)] * 3) + runs("longer", "flow 1", [(9, 9)] * 3)
     seconds = {name: {"plain": 1.0, "flow 1": 1.0} for name in ablation.EXERCISES}
     assert ablation.pays(found, seconds, "flow 1") is expected
+
+
+def test_what_paid_is_on_by_default_and_nothing_else(ablation):
+    kept = json.loads(ablation.RESULTS.read_text())
+    arms = (
+        "projective",
+        "Lorentz",
+        "flow 1",
+        "flow 2",
+        "flow 3",
+        "heights",
+        "routes 1",
+        "routes 2",
+    )
+    paid = [arm for arm in arms if ablation.pays(kept["runs"], kept["step_seconds"], arm)]
+    for name in ablation.RULED:
+        seeds = {(r["arm"], r["seed"]) for r in kept["runs"] if r["exercise"] == name}
+        assert seeds >= {(arm, seed) for arm in ("plain", *arms) for seed in range(3)}
+    on = dict(ablation.OFF)
+    for arm in paid:
+        on |= {key: value for key, value in ablation.ARMS[arm].items() if value != on[key]}
+    defaults = {f.name: f.default for f in dataclasses.fields(QuantumGeometricAttentionConfig)}
+    assert {key: defaults[key] for key in on} == on
