@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,6 +80,28 @@ class ProjectionConfig:
     def key_width(self) -> int:
         """D: width of a head's queries and keys."""
         return self.value_width if self.query_width is None else self.query_width
+
+
+def named_projection(
+    given: ProjectionConfig | None,
+    sizes: Mapping[str, int | None],
+    *,
+    rotary_base: float | None = None,
+) -> ProjectionConfig:
+    """`given`, or else a bare one of the width and the heads, under the names of the caller's."""
+    width, heads = sizes.values()
+    if given is not None and width is None and heads is None:
+        return given
+    if given is not None or width is None or heads is None:
+        named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        first, second = sizes
+        raise ArgumentError(
+            "projection",
+            f"projection {given}, {named}",
+            f"either a projection, or {first} and {second}",
+            f"pass {first}=256, {second}=8",
+        )
+    return ProjectionConfig(width=width, heads=heads, rotary_base=rotary_base)
 
 
 class HeadProjection(nn.Module):

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from ...errors import ArgumentError, UnsupportedError
+from ...errors import UnsupportedError
 from ...tiling import CrossScaleRouter, InformationDensityAnalyzer, TileManager, Tiling
 from ..mask import Visibility, refuse_scores
 from ..mixer import AbstractMixer, MixerState
-from ..projections import ProjectionConfig
+from ..projections import ProjectionConfig, named_projection
 from .attention import TiledPath
 from .config import AdaptiveAttentionConfig
 from .cost import ComputeCost, count_cost
@@ -65,7 +65,9 @@ class AdaptiveAttentionSystem(AbstractMixer):
             sequence_length=sequence_length,
             min_tile_size=min_tile_size,
             max_tile_size=max_tile_size,
-            projection=_projection(width, heads, projection),
+            projection=named_projection(
+                projection, {"width": width, "heads": heads}, rotary_base=10_000.0
+            ),
             **settings,
         )
         super().__init__(config.projection)
@@ -216,18 +218,3 @@ class AdaptiveAttentionSystem(AbstractMixer):
         choice = self.memory.choice
         budget = float(choice.budget) if compute_budget is None else compute_budget
         return choice.adapt(budget, rate=rate)
-
-
-def _projection(
-    width: int | None, heads: int | None, given: ProjectionConfig | None
-) -> ProjectionConfig:
-    if given is not None and (width, heads) == (None, None):
-        return given
-    if given is not None or width is None or heads is None:
-        raise ArgumentError(
-            "projection",
-            f"projection {given}, width {width}, heads {heads}",
-            "either a projection, or width and heads",
-            "pass width=256, heads=8",
-        )
-    return ProjectionConfig(width=width, heads=heads, rotary_base=10_000.0)

@@ -23,9 +23,9 @@ from ...ops.quantum_geometric import (
 from ...ops.quantum_geometric.pattern_flow import check_patterns, longest_step
 from ..mask import Visibility, read_mask, refuse_scores
 from ..mixer import AbstractMixer, MixerState, attend_by, check_tokens
-from ..projections import ProjectionConfig
+from ..projections import ProjectionConfig, named_projection
 from .attention_state import AttentionState
-from .config import QuantumGeometricAttentionConfig, named_projection
+from .config import QuantumGeometricAttentionConfig
 from .metrics import AttentionMetrics, pattern_metrics, text_metrics
 from .parts import FlowSteps, LocalHeights, TileRoutes
 
@@ -74,7 +74,9 @@ class QuantumGeometricAttention(AbstractMixer):
         **settings: Any,
     ) -> None:
         config = QuantumGeometricAttentionConfig(
-            projection=named_projection(hidden_dim, num_heads, projection),
+            projection=named_projection(
+                projection, {"hidden_dim": hidden_dim, "num_heads": num_heads}
+            ),
             dropout=dropout,
             motive_rank=motive_rank,
             manifold_dim=manifold_dim,

@@ -77,19 +77,3 @@ class QuantumGeometricAttentionConfig:
     def has_tiles(self) -> bool:
         """Whether anything tells one tile from another; otherwise it is fidelity attention."""
         return self.num_layers > 0 or self.routes > 0
-
-
-def named_projection(
-    width: int | None, heads: int | None, given: ProjectionConfig | None
-) -> ProjectionConfig:
-    """The projection that is given, or a bare one of `hidden_dim` and `num_heads`."""
-    if given is not None and (width, heads) == (None, None):
-        return given
-    if given is not None or width is None or heads is None:
-        raise ArgumentError(
-            "projection",
-            f"projection {given}, hidden_dim {width}, num_heads {heads}",
-            "either a projection, or hidden_dim and num_heads",
-            "pass hidden_dim=256, num_heads=4",
-        )
-    return ProjectionConfig(width=width, heads=heads)
