@@ -14,6 +14,13 @@ from adaptive_attention_tiling.evaluation.recommendation import (
     fit_option,
     judge_head,
 )
+from adaptive_attention_tiling.evaluation.recommendation.calibration import (
+    CalibrationPairs,
+    calibration_pairs,
+    fitted_gain,
+)
+from adaptive_attention_tiling.evaluation.recommendation.far_kernels import FidelityFar
+from adaptive_attention_tiling.evaluation.recommendation.judge import split_rows
 from adaptive_attention_tiling.evaluation.recommendation.near import has_far_keys, near_keys
 
 TOKENS = 320
@@ -157,6 +164,73 @@ def test_tiled_is_the_operation_and_costs_what_its_report_says(head, is_causal):
     assert fitted.cost(TOKENS) == pytest.approx(rows / visible)
     with pytest.raises(UnsupportedError, match="no weights"):
         fitted.logits(torch.arange(2), torch.arange(2), *head[:2])
+
+
+def test_rows_of_a_part_of_a_super_block_count_as_often_as_they_are_asked(head):
+    tokens = 300  # the last of five super-blocks has 44
+    from adaptive_attention_tiling.ops.tiled_attention import TileLayout, tiled_attention
+
+    part = [x[:tokens] for x in head]
+    _, report = tiled_attention(
+        *(x[None, None] for x in part),
+        is_causal=True,
+        tolerance=0.3,
+        layout=TileLayout(super_block=64, window=64, scouts=32),
+        return_report=True,
+    )
+    rows = float((report.rows_per_query[0, 0] * torch.tensor([64, 64, 64, 64, 44])).sum()) / tokens
+    assert fit_option(tiled(0.3), *part).cost(tokens) == pytest.approx(rows / ((tokens + 1) / 2))
+
+
+def test_tiles_are_judged_on_the_held_out_queries(head):
+    drawn = torch.Generator().manual_seed(0)
+    held_out, _ = split_rows(TOKENS, 40, drawn)
+    exact = fit_option(EXACT, *head).read(*head, held_out)
+    miss = fit_option(tiled(0.5), *head).read(*head, held_out) - exact
+    trial = judge_head(*head, options=[tiled(0.5)], rows=40)[0]
+    assert trial.error == pytest.approx(float(miss.norm() / exact.norm()), rel=1e-4)
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_calibration_pairs_have_the_logits_of_all_keys_that_are_seen(head, is_causal):
+    query, key, _ = head
+    pairs = calibration_pairs(
+        query, key, rows=torch.arange(TOKENS), samples=TOKENS, window=32, sinks=2,
+        is_causal=is_causal, scale=0.3, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    rows = torch.arange(34, TOKENS) if is_causal else torch.arange(TOKENS)
+    columns = torch.arange(TOKENS)
+    seen = (columns <= rows[:, None]) | (not is_causal)
+    near = ((rows[:, None] - columns).abs() < 32) | (columns < 2)
+    assert torch.equal(pairs.query, query[rows].double())
+    assert torch.equal(pairs.logits.isfinite(), seen)
+    torch.testing.assert_close(
+        pairs.logits[seen], (0.3 * query[rows].double() @ key.double().mT)[seen]
+    )
+    assert torch.equal(pairs.far, seen & ~near)
+
+
+def test_gains_are_fitted_to_queries_whose_far_share_they_can_change():
+    torch.manual_seed(0)
+    query = torch.randn(400, 3).double()
+    far = torch.tensor([[True, False]]).expand(400, -1)
+    wanted = query @ torch.tensor([1.0, -2.0, 0.5]).double() + 0.7
+    # Half of the queries read far keys alone: their gain says nothing, whatever it is.
+    deaf = torch.arange(400) >= 200
+    logits = torch.stack([torch.where(deaf, 40.0, wanted), torch.where(deaf, 0.0, wanted)], 1)
+    pairs = CalibrationPairs(query, query[:2], far, logits)
+    gain = fitted_gain(pairs, torch.zeros(400, 2).double())
+    heard = query[~deaf] @ gain[:-1] + gain[-1]
+    assert float((heard - wanted[~deaf]).std()) < 0.15 * float(wanted.std())
+
+
+def test_states_that_are_orthogonal_weigh_their_background():
+    reading = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]).double()
+    writing = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]).double()
+    none = torch.zeros(3).double()
+    far = FidelityFar(reading, writing, none[:2], none, background=0.01)
+    # x = (1, 0), y = (0, 2): only b |x|^2 |y|^2 is left.
+    assert float(far.log_weights(none[None, :2], none[None, :2]).exp()) == pytest.approx(0.04)
 
 
 def test_what_tiles_cost_elsewhere_follows_from_the_share_of_far_rows(head):
