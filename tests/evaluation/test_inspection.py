@@ -11,9 +11,11 @@ from adaptive_attention_tiling.errors import ArgumentError
 from adaptive_attention_tiling.evaluation.diagnostics import FIGURES
 from adaptive_attention_tiling.evaluation.inspection import (
     InspectionPlan,
+    inspect_head,
     inspect_model,
     show_layers,
 )
+from adaptive_attention_tiling.evaluation.recommendation import judge_head
 from adaptive_attention_tiling.visualization.inspection_report import check_document
 
 PATTERNS = (("previous", "1"), ("stride", "0:1,8:1,16:1"))
@@ -184,6 +186,26 @@ def test_draws_are_those_of_the_seed(model, ids):
         for seed in (0, 0, 1)
     ]
     assert found[0] == found[1] != found[2]
+
+
+def test_every_head_of_the_model_has_a_number_of_its_own(model, ids, monkeypatch):
+    from adaptive_attention_tiling.evaluation.inspection import head, inspection
+
+    given, judged = [], []
+
+    def kept(task):
+        given.append((task.number, task.layer, task.head))
+        return inspect_head(task)
+
+    def judge(*tensors, rows, **others):
+        judged.append(rows)
+        return judge_head(*tensors, rows=rows, **others)
+
+    monkeypatch.setattr(inspection, "inspect_head", kept)
+    monkeypatch.setattr(head, "judge_head", judge)
+    inspect_model(model, ids[:, :40], InspectionPlan(rows=8, judged_rows=5))
+    assert given == [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1)]
+    assert judged == [5] * 4
 
 
 def test_the_middle_budget_is_what_pages_recommend(model, ids):

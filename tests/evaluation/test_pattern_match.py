@@ -189,11 +189,11 @@ def test_a_pattern_without_other_places_has_a_score_but_no_chance(function, span
 
 
 def test_chances_are_adjusted_for_all_heads():
-    chances = [[0.04, 0.001], [0.03, 0.8], [math.nan, 0.005]]
+    chances = [[0.032, 0.001], [0.03, 0.8], [math.nan, 0.005]]
     matches = [[PatternMatch(0.5, 1.0, p, 0) for p in row] for row in chances]
     found = matching_heads(matches)
     assert [(x.layer, x.head) for x in found] == [(0, 1), (2, 1), (1, 0), (0, 0), (1, 1)]
-    assert [x.adjusted for x in found] == pytest.approx([0.005, 0.0125, 0.05, 0.05, 0.8])
+    assert [x.adjusted for x in found] == pytest.approx([0.005, 0.0125, 0.04, 0.04, 0.8])
     assert found[0].match is matches[0][1]
 
 
