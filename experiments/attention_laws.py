@@ -15,7 +15,7 @@
   its sum must stay, no entry may fall below 0. `control` takes steps 64 times as long, which the
   law does not cover: a count of 0 there would mean that the count finds nothing.
 
-What came out (results/attention_laws.json, 45 figures): no law is broken by any of the 270 heads of
+What came out (results/attention_laws.json, 58 figures): no law is broken by any of the 270 heads of
 SmolLM2 at 1,024 tokens or the 72 of the encoder at 512. In 829,440 steps of rows, flat and
 hyperbolic each, no energy rises, no sum moves and no entry falls below 0; in the control 95 % rise.
 """

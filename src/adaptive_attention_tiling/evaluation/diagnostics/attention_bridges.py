@@ -43,7 +43,7 @@ def find_bridges(
 
     A link that alone joins parts with shares p and 1 - p of the tokens has 2 p (1 - p). In a graph
     with few links a low curvature says little, as all of them have it; the load tells. The null is
-    the highest load in a `shuffled_graphs`.
+    the highest load in each of `shuffled_graphs`.
 
     Args:
         graph: of `attention_graph`, in the order of the text; at most 2048 tokens. Its weights
